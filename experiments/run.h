@@ -1,0 +1,73 @@
+/* experiments/run.h: what the three experiments share: command line, trials, manifest, results file, resume, shards.
+ *
+ * A results file is append-only JSON Lines, schema 1, named OUT/<experiment>.jsonl (or .shard-i-of-n.jsonl). Two kinds of line:
+ *
+ *  {"type":"manifest","schema":1,"experiment":"tta","profile":"default","seed":1,"inputs":[{"name","source","licence","sha256"}...],
+ *   "missing":[{"name","why"}...],"settings":{...},"machine":{"cpu","cores","threads","blas_core","rung","compiler","memory_bytes","git","version","date"}}
+ *  {"type":"trial","schema":1,"experiment":"tta","key":"<sha256>","model":"smollm2","arm":"tta_fp4","item":"3","seed":0,"replicate":0,
+ *   "config":{everything that determines the outcome},"outcome":{...},"time":{"seconds":...,...}}
+ *
+ * key = SHA-256 of the canonical JSON (sorted keys) of {experiment, model, arm, item, seed, replicate, config}. Everything that depends on the machine or
+ * the clock is inside "time" or "machine", and nothing else is: `facts --digest` hashes the rest. A manifest line precedes the first trial
+ * of each run. A torn last line (a killed run) is cut off on the next start. A line is written by one write(2) and flushed.
+ *
+ * A trial whose outcome could not be computed is not written; the run stops with exit 2. */
+#ifndef FP4LAB_EXPERIMENTS_RUN_H
+#define FP4LAB_EXPERIMENTS_RUN_H
+
+#include <jansson.h>
+
+#include "fp4lab/base.h"
+
+enum fp4_profile { FP4_PROFILE_SMOKE, FP4_PROFILE_DEFAULT, FP4_PROFILE_FULL };
+
+struct run_plan;
+
+struct run_options {
+    const char *program;       /* "tta" */
+    const char *model;         /* --model: NULL = the experiment's own default set */
+    const char *arms, *items;  /* comma lists or NULL = the profile's */
+    int seeds;                 /* 0 = the profile's */
+    enum fp4_profile profile;
+    int shard, n_shards;       /* --shard 1/3 → 1, 3 */
+    int threads;               /* 0: all */
+    const char *out;           /* folder */
+    uint32_t seed;             /* --seed: base seed */
+    bool dry_run, list_arms, offline;
+};
+
+/* One trial to be run. `config` is owned by the plan. */
+struct run_trial {
+    const char *model, *arm, *item;
+    int seed, replicate;
+    json_t *config;
+    double estimate;           /* seconds, for --dry-run and the progress bar */
+    void *payload;             /* the experiment's own */
+};
+
+/* The experiment, handed to run_main. */
+struct run_experiment {
+    const char *name, *summary;
+    /* Prints one line an arm: name and what it is. */
+    void (*list_arms)(FILE *out);
+    /* Checks arms and items, loads what is needed to enumerate, calls run_add for every trial in a fixed order. */
+    fp4_status (*plan)(struct run_options *o, struct run_plan *plan, void **state);
+    /* Runs one trial: fills outcome (a JSON object, no clock in it) and time (a JSON object). */
+    fp4_status (*trial)(void *state, const struct run_trial *t, json_t *outcome, json_t *time);
+    void (*close)(void *state);
+};
+
+/* Everything is copied; config's reference is stolen. */
+fp4_status run_add(struct run_plan *plan, const struct run_trial *t);
+/* Inputs and settings for the manifest; `why` for an input that is missing. */
+fp4_status run_input(struct run_plan *plan, const char *name, const char *source, const char *licence, const char *sha256);
+fp4_status run_missing(struct run_plan *plan, const char *name, const char *why);
+fp4_status run_setting(struct run_plan *plan, const char *name, json_t *value); /* steals */
+
+/* True when `name` is in the comma list (NULL list: true). */
+bool run_selected(const char *list, const char *name);
+
+/* Parses the command line, plans, skips what OUT already has, runs, writes. Returns the exit status (0 done, 2 error). */
+int run_main(const struct run_experiment *e, int argc, char **argv);
+
+#endif

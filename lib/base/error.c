@@ -1,0 +1,32 @@
+/* Status messages: one buffer a thread. */
+#include "fp4lab/base.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+static _Thread_local char last_error[1024];
+
+/* Appends src to dst[size], control bytes and DEL as \xNN; cuts at the end of the buffer. UTF-8 passes. */
+static void escape_into(char *dst, size_t size, const char *src) {
+    size_t n = 0;
+    for (; *src && n + 5 < size; src++) {
+        unsigned char c = (unsigned char)*src;
+        if (c < 0x20 || c == 0x7f)
+            n += (size_t)snprintf(dst + n, size - n, "\\x%02x", c);
+        else
+            dst[n++] = (char)c;
+    }
+    dst[n] = 0;
+}
+
+fp4_status fp4_fail(fp4_status status, const char *format, ...) {
+    char raw[1024]; /* formatted first: arguments may point into last_error itself */
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(raw, sizeof raw, format, arguments);
+    va_end(arguments);
+    escape_into(last_error, sizeof last_error, raw);
+    return status;
+}
+
+const char *fp4_last_error(void) { return last_error; }

@@ -1,0 +1,48 @@
+/* Checked sizes and aligned memory. */
+#include "fp4lab/base.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 64 };
+
+bool fp4_size_mul(size_t a, size_t b, size_t *out) {
+    size_t product;
+    if (__builtin_mul_overflow(a, b, &product))
+        return false;
+    *out = product;
+    return true;
+}
+
+bool fp4_size_add(size_t a, size_t b, size_t *out) {
+    size_t sum;
+    if (__builtin_add_overflow(a, b, &sum))
+        return false;
+    *out = sum;
+    return true;
+}
+
+fp4_status fp4_alloc(size_t n, size_t size, void **out) {
+    size_t bytes, padded;
+    *out = NULL;
+    if (!fp4_size_mul(n, size, &bytes) || !fp4_size_add(bytes, ALIGNMENT, &padded))
+        return fp4_fail(FP4_ERR_MEMORY, "allocation of %zu x %zu bytes overflows", n, size);
+    padded -= padded % ALIGNMENT; /* aligned_alloc wants a multiple; at least one whole line stays */
+    if (padded < bytes)
+        padded += ALIGNMENT;
+    void *p = aligned_alloc(ALIGNMENT, padded);
+    if (!p)
+        return fp4_fail(FP4_ERR_MEMORY, "out of memory: %zu bytes wanted", bytes);
+    memset(p, 0, padded);
+    *out = p;
+    return FP4_OK;
+}
+
+void fp4_free(void *p) { free(p); }
+
+fp4_status fp4_strdup(const char *s, char **out) {
+    size_t n = strlen(s) + 1;
+    FP4_TRY(FP4_NEW(*out, n));
+    memcpy(*out, s, n);
+    return FP4_OK;
+}

@@ -1,0 +1,98 @@
+/* fp4lab/io.h: checkpoints from strangers. Every reader works on (pointer, length), checks every size through
+ * fp4_size_mul/add, allocates in proportion to the file, and answers a broken file with file, offset and reason. */
+#ifndef FP4LAB_IO_H
+#define FP4LAB_IO_H
+
+#include "fp4lab/base.h"
+
+/* Element types of stored tensors. */
+enum fp4_dtype {
+    FP4_F32, FP4_F16, FP4_BF16, FP4_F64, FP4_I8, FP4_U8, FP4_I16, FP4_I32, FP4_I64, FP4_U16, FP4_U32, FP4_U64, FP4_BOOL,
+    FP4_GGUF_Q4_0, FP4_GGUF_Q4_1, FP4_GGUF_Q8_0, FP4_GGUF_Q6_K,
+    FP4_DTYPE_COUNT
+};
+const char *fp4_dtype_name(enum fp4_dtype t);
+
+/* A stored tensor: where it lies in a mapped file. Shapes are row-major, slowest first (GGUF's order reversed). */
+struct fp4_stored {
+    const char *name;
+    enum fp4_dtype dtype;
+    int n_dims;
+    size_t shape[4];
+    size_t elements, bytes;
+    const uint8_t *data;
+    size_t offset; /* from the start of its file */
+};
+
+/* An opened container: one safetensors file, a sharded set with its index, or a GGUF file. */
+struct fp4_checkpoint;
+/* path: a .safetensors or .gguf file, or a folder with model.safetensors(.index.json). Type by content, not by name. */
+fp4_status fp4_checkpoint_open(const char *path, struct fp4_checkpoint **out);
+void fp4_checkpoint_close(struct fp4_checkpoint *c);
+size_t fp4_checkpoint_count(const struct fp4_checkpoint *c);
+const struct fp4_stored *fp4_checkpoint_at(const struct fp4_checkpoint *c, size_t i); /* file order */
+const struct fp4_stored *fp4_checkpoint_find(const struct fp4_checkpoint *c, const char *name); /* NULL: none */
+const char *fp4_checkpoint_kind(const struct fp4_checkpoint *c); /* "safetensors" or "gguf" */
+
+/* Converts elements first … first+n−1 to fp32 (exact for F16, BF16; Q types as ggml defines them; F64 rounds; integers convert).
+ * For Q types first and n are multiples of the block. */
+fp4_status fp4_stored_to_f32(const struct fp4_stored *t, size_t first, size_t n, float *out);
+
+/* GGUF metadata. Scalars by key; false when absent or of another kind. */
+enum fp4_meta_kind { FP4_META_NONE, FP4_META_INT, FP4_META_FLOAT, FP4_META_BOOL, FP4_META_STRING, FP4_META_ARRAY };
+struct fp4_meta {
+    const char *key;              /* zero-terminated copy */
+    enum fp4_meta_kind kind;
+    const char *type_name;        /* GGUF's: "UINT32", "STRING", "ARRAY", ... */
+    int64_t integer;
+    double number;
+    const char *string;           /* bytes as stored, zero-terminated copy; may hold zeros: see length */
+    size_t length;                /* string bytes or array elements */
+    const char *element_type;     /* of an array */
+};
+size_t fp4_gguf_meta_count(const struct fp4_checkpoint *c); /* 0 for safetensors */
+const struct fp4_meta *fp4_gguf_meta_at(const struct fp4_checkpoint *c, size_t i);
+const struct fp4_meta *fp4_gguf_meta_find(const struct fp4_checkpoint *c, const char *key);
+/* Element i of a string array: pointer into the map and length; of a numeric array: as double. */
+fp4_status fp4_gguf_array_string(const struct fp4_meta *m, size_t i, const char **bytes, size_t *length);
+fp4_status fp4_gguf_array_number(const struct fp4_meta *m, size_t i, double *value);
+/* Raw little-endian bytes of a numeric array's elements (for hashes); NULL for strings. */
+const uint8_t *fp4_gguf_array_raw(const struct fp4_meta *m, size_t *bytes);
+struct fp4_gguf_header { uint32_t version; uint64_t tensor_count, kv_count, alignment, data_offset; };
+fp4_status fp4_gguf_header(const struct fp4_checkpoint *c, struct fp4_gguf_header *out);
+
+/* Writes a safetensors file atomically: header in the order given, data F32/… as described by each entry. */
+struct fp4_tensor_out {
+    const char *name;
+    enum fp4_dtype dtype;
+    int n_dims;
+    size_t shape[4];
+    const void *data;
+};
+fp4_status fp4_safetensors_write(const char *path, const struct fp4_tensor_out *tensors, size_t n);
+
+/* ---- configuration of a model ---- */
+
+enum fp4_arch { FP4_ARCH_LLAMA, FP4_ARCH_WRITEUP_D };
+
+struct fp4_config {
+    enum fp4_arch arch;
+    size_t n_vocab, n_embd, n_layer, n_head, n_kv_head, head_dim, n_ff, n_ctx;
+    float norm_eps;
+    double rope_theta;
+    bool tied_head;
+    bool no_positions;     /* WRITEUP_D as published: the rotation cancels (PROTOCOLS.md D, defect 6) */
+    int bos_id, eos_id;    /* −1: none */
+    bool add_bos;
+};
+/* From a folder's config.json (both spellings in use: rope_theta + torch_dtype, rope_parameters + dtype) or from
+ * GGUF metadata. A field that would change the numbers and is not supported (other activation, rope scaling, sliding
+ * window, biases) is FP4_ERR_UNSUPPORTED and names it. */
+fp4_status fp4_config_read_json(const char *path, struct fp4_config *out);
+fp4_status fp4_config_from_gguf(const struct fp4_checkpoint *c, struct fp4_config *out);
+/* path as for fp4_checkpoint_open: finds the right one of the two (config.json beside the weights). */
+fp4_status fp4_config_for(const char *path, const struct fp4_checkpoint *c, struct fp4_config *out);
+/* Writes config.json that fp4_config_read_json reads back. */
+fp4_status fp4_config_write_json(const char *path, const struct fp4_config *config);
+
+#endif

@@ -1,0 +1,143 @@
+/* fp4lab/model.h: transformers, forward and backward, written once against a table of backend operations.
+ * Two families: Llama (RMSNorm, rotary, grouped queries, SiLU gate, tied or untied head) and the net of the training
+ * write-up (PROTOCOLS.md D). No dropout in these two as run here (probability 0). */
+#ifndef FP4LAB_MODEL_H
+#define FP4LAB_MODEL_H
+
+#include "fp4lab/io.h"
+#include "fp4lab/policy.h"
+
+struct fp4_backend; /* lib/backend/backend.h; the CPU's is fp4_backend_cpu() */
+const struct fp4_backend *fp4_backend_cpu(void);
+
+/* ---- dense fp32 matrix products ---- */
+/* Loads OpenBLAS with the best core for this CPU (FP4LAB_BLAS_CORE overrides; Debian's 0.3.21 does not know Zen 4/5 and takes
+ * Haswell's kernels), one thread inside: threads are ours. Called on first use; call it at start to see the error. */
+fp4_status fp4_blas_init(void);
+const char *fp4_blas_core(void); /* "SkylakeX", as OpenBLAS reports it */
+
+/* ---- models ---- */
+struct fp4_model;
+
+/* kind of a linear layer, for policies and methods. WRITEUP_D has QKV, O, UP, DOWN, HEAD; Llama all but QKV. */
+enum fp4_linear_kind { FP4_LIN_Q, FP4_LIN_K, FP4_LIN_V, FP4_LIN_QKV, FP4_LIN_O, FP4_LIN_GATE, FP4_LIN_UP, FP4_LIN_DOWN, FP4_LIN_HEAD };
+const char *fp4_linear_kind_name(enum fp4_linear_kind k);
+
+/* Loads config and weights of a folder or GGUF file (weights become fp32 in the backend; GGUF's interleaved q/k rows are put
+ * into the rotate-half order of the checkpoints' origin). */
+fp4_status fp4_model_load(const char *path, const struct fp4_backend *backend, struct fp4_model **out);
+/* Random initial weights: N(0, 0.02²), norms 1; addressed by seed and parameter. */
+fp4_status fp4_model_create(const struct fp4_config *config, uint32_t seed, const struct fp4_backend *backend, struct fp4_model **out);
+void fp4_model_free(struct fp4_model *m);
+const struct fp4_config *fp4_model_config(const struct fp4_model *m);
+/* Writes config.json and model.safetensors (F32, names as Hugging Face's) into a folder. */
+fp4_status fp4_model_save(struct fp4_model *m, const char *folder);
+
+/* Parameters, in a fixed order; names as in the checkpoint family ("model.layers.0.self_attn.q_proj.weight"). A tied head is
+ * the embedding and is not listed twice. data lives in the backend. */
+struct fp4_param {
+    char name[96];
+    size_t rows, cols; /* cols = 1 … for vectors: rows = 1, cols = n */
+    size_t elements;
+    float *data, *grad; /* grad: NULL until fp4_model_enable_grad */
+};
+size_t fp4_model_n_params(const struct fp4_model *m);
+struct fp4_param *fp4_model_param(struct fp4_model *m, size_t i);
+struct fp4_param *fp4_model_find_param(struct fp4_model *m, const char *name);
+size_t fp4_model_n_elements(const struct fp4_model *m);
+/* Host copies. */
+fp4_status fp4_model_get(struct fp4_model *m, const struct fp4_param *p, float *host);
+fp4_status fp4_model_set(struct fp4_model *m, struct fp4_param *p, const float *host);
+fp4_status fp4_model_get_grad(struct fp4_model *m, const struct fp4_param *p, float *host);
+/* SHA-256 over all parameters in order. */
+fp4_status fp4_model_hash(struct fp4_model *m, char hex[65]);
+/* A backend-side copy of all parameters; restore is a copy back. */
+struct fp4_snapshot;
+fp4_status fp4_model_snapshot(struct fp4_model *m, struct fp4_snapshot **out);
+fp4_status fp4_model_restore(struct fp4_model *m, const struct fp4_snapshot *s);
+void fp4_snapshot_free(struct fp4_snapshot *s);
+
+/* ---- linear layers and policies ---- */
+struct fp4_linear {
+    char name[96];              /* its weight's parameter name; the tied head: "lm_head.weight" */
+    enum fp4_linear_kind kind;
+    size_t layer;               /* block; n_layer for the head */
+    size_t param;               /* index of its weight */
+    size_t n_out, n_in;
+    struct fp4_policy policy;   /* zero: no quantization. Set it directly. */
+};
+size_t fp4_model_n_linear(const struct fp4_model *m);
+struct fp4_linear *fp4_model_linear(struct fp4_model *m, size_t i);
+/* Every linear layer, with or without the head. NULL: no quantization. A tied head's policy quantizes a copy of the
+ * embedding for the head's product only. */
+void fp4_model_set_policy(struct fp4_model *m, const struct fp4_policy *policy, bool head_too);
+
+/* What randomness a pass uses: seed and step address stochastic rounding (layer = linear's index, operand = fp4_operand). */
+struct fp4_pass {
+    uint32_t seed, step;
+    uint32_t replicate;  /* ≠ 0: embedding look-ups are multiplied by 1 ± 2⁻²³, sign addressed by (replicate, token id, channel) */
+};
+void fp4_model_set_pass(struct fp4_model *m, const struct fp4_pass *pass);
+
+/* Called with the host-visible input of every linear layer in a forward pass: x [n_tokens, n_in]. */
+typedef fp4_status (*fp4_linear_hook)(void *context, const struct fp4_linear *linear, const float *x, size_t n_tokens);
+void fp4_model_set_hook(struct fp4_model *m, fp4_linear_hook hook, void *context); /* NULL: none */
+
+/* ---- forward ---- */
+/* One sequence from position 0; logits [n_last, n_vocab] of its last n_last positions, host. */
+fp4_status fp4_model_logits(struct fp4_model *m, const int32_t *tokens, size_t n, size_t n_last, float *logits);
+/* Final hidden states after the last norm, host: [n, n_embd]. */
+fp4_status fp4_model_hidden(struct fp4_model *m, const int32_t *tokens, size_t n, float *hidden);
+/* Scores a window: nll [n−1] (natural log, float64 log-sum-exp). With reference hidden states of the unquantized model and its
+ * head (`reference` model, may be the same object): kl [n−1] = KL(reference ‖ this), top1 [n−1]. Any output may be NULL. Logits exist in
+ * bounded chunks only. */
+struct fp4_score {
+    double *nll, *kl;
+    uint8_t *top1;              /* 1: same greedy token */
+    float *hidden;              /* [n, n_embd], this model's */
+    const float *reference;     /* [n, n_embd], or NULL: no kl, no top1. Read through this model's head, which must be unquantized then. */
+};
+fp4_status fp4_model_score(struct fp4_model *m, const int32_t *tokens, size_t n, struct fp4_score *score);
+/* Block-wise, for layer-by-layer methods: embed, then one block at a time, sequences of n tokens each [n, n_embd] host; hooks fire. */
+fp4_status fp4_model_embed(struct fp4_model *m, const int32_t *tokens, size_t n, float *hidden);
+fp4_status fp4_model_block(struct fp4_model *m, size_t layer, size_t n, float *hidden); /* in place */
+
+/* ---- generation: KV cache ---- */
+struct fp4_sampler {
+    float temperature;   /* 0: greedy */
+    int top_k;           /* 0: all */
+    struct fp4_random random; /* step is advanced by the position */
+};
+/* Appends up to n_new tokens to `tokens` (room for n + n_new); stops at eos when eos ≥ 0. *n_out = total. */
+fp4_status fp4_model_generate(struct fp4_model *m, int32_t *tokens, size_t n, size_t n_new, const struct fp4_sampler *s, int eos, size_t *n_out);
+/* Probabilities under temperature and top-k (ties with the k-th stay), float64: p [n_vocab]. */
+void fp4_sampler_probabilities(const float *logits, size_t n_vocab, float temperature, int top_k, double *p);
+int32_t fp4_sample_index(const double *p, size_t n, double u);
+/* −Σ p ln p of softmax(logits/T), float64. */
+double fp4_logits_entropy(const float *logits, size_t n_vocab, double temperature);
+
+/* ---- training ---- */
+fp4_status fp4_model_enable_grad(struct fp4_model *m); /* allocates gradients, zero */
+fp4_status fp4_model_zero_grad(struct fp4_model *m);
+/* Mean cross-entropy over B sequences of T tokens: inputs [B,T], targets [B,T] (−1: not counted); adds scale·gradient. */
+fp4_status fp4_model_loss(struct fp4_model *m, const int32_t *inputs, const int32_t *targets, size_t B, size_t T, double *loss);
+fp4_status fp4_model_loss_backward(struct fp4_model *m, const int32_t *inputs, const int32_t *targets, size_t B, size_t T, float scale, double *loss);
+/* Evaluation: mean loss and share of targets that are the argmax. */
+fp4_status fp4_model_evaluate(struct fp4_model *m, const int32_t *inputs, const int32_t *targets, size_t B, size_t T, double *loss, double *accuracy);
+/* Entropy of the last position: *entropy = −Σ p·ln p, *loss = −Σ p·ln(p + 1e-8), gradient of the loss added. logits (host, [V], may be NULL):
+ * the last position's before the step. */
+fp4_status fp4_model_entropy_backward(struct fp4_model *m, const int32_t *tokens, size_t n, double *entropy, double *loss, float *logits);
+
+/* AdamW (Loshchilov & Hutter 2019), decoupled decay on all parameters: p ← p(1 − lr·wd); m, v; p −= lr/(1−β₁ᵏ)·m/(√v/√(1−β₂ᵏ)+ε). */
+struct fp4_adamw { double lr, beta1, beta2, eps, weight_decay; };
+struct fp4_optimizer;
+fp4_status fp4_optimizer_create(struct fp4_model *m, struct fp4_optimizer **out);
+void fp4_optimizer_free(struct fp4_optimizer *o);
+fp4_status fp4_optimizer_reset(struct fp4_optimizer *o); /* moments to 0, step count to 0 */
+/* Optionally clips to max_norm (≤ 0: no): gradients times min(1, max_norm/(norm + 1e-6)). *norm (may be NULL): before clipping. Frozen
+ * weights (policy.frozen_weight) are not touched, neither step nor decay. */
+fp4_status fp4_optimizer_step(struct fp4_optimizer *o, const struct fp4_adamw *h, double max_norm, double *norm);
+/* AdamW on plain arrays, for tests and for other users: step counts from 1. */
+void fp4_adamw_update(size_t n, float *p, const float *g, float *m, float *v, const struct fp4_adamw *h, size_t step, float gradient_scale);
+
+#endif

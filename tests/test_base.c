@@ -1,0 +1,88 @@
+/* The ground floor: status, sizes, memory, Philox, parallel loops, hashes, files. */
+#include "tests/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+Test(base, sizes_are_checked) {
+    size_t out = 7;
+    cr_assert(fp4_size_mul(3, 5, &out));
+    cr_assert_eq(out, 15);
+    cr_assert_not(fp4_size_mul(SIZE_MAX / 2, 3, &out));
+    cr_assert_not(fp4_size_add(SIZE_MAX, 1, &out));
+    cr_assert_eq(out, 15, "a failed operation leaves its result alone");
+}
+
+Test(base, allocation_overflow_is_an_error) {
+    double *p = NULL;
+    cr_assert_eq(FP4_NEW(p, SIZE_MAX / 4), FP4_ERR_MEMORY);
+    cr_assert_null(p);
+}
+
+Test(base, messages_escape_control_characters) {
+    cr_assert_eq(fp4_fail(FP4_ERR_FORMAT, "%s: bad", "a\x1b[31mb\n"), FP4_ERR_FORMAT);
+    cr_assert_str_eq(fp4_last_error(), "a\\x1b[31mb\\x0a: bad");
+}
+
+/* Known answers of Random123's kat_vectors for philox4x32, 10 rounds. */
+Test(base, philox_known_answers) {
+    const uint32_t zero[4] = {0, 0, 0, 0}, key0[2] = {0, 0}, want0[4] = {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8};
+    const uint32_t pi[4] = {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, key1[2] = {0xa4093822, 0x299f31d0};
+    const uint32_t want1[4] = {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1};
+    uint32_t got[4];
+    fp4_philox4x32(zero, key0, 10, got);
+    cr_assert_arr_eq(got, want0, sizeof got);
+    fp4_philox4x32(pi, key1, 10, got);
+    cr_assert_arr_eq(got, want1, sizeof got);
+}
+
+Test(base, random_numbers_depend_on_their_address_alone) {
+    struct fp4_random r = {.seed = 3, .stream = FP4_STREAM_TEST, .step = 1, .layer = 2, .operand = 5};
+    float whole[1000], piece[1000];
+    fp4_random_uniform(&r, 0, 1000, whole);
+    for (size_t first = 0; first < 1000; first += 7)
+        fp4_random_uniform(&r, first, first + 7 <= 1000 ? 7 : 1000 - first, piece + first);
+    cr_assert_arr_eq(whole, piece, sizeof whole);
+    r.operand = 6;
+    fp4_random_uniform(&r, 0, 1000, piece);
+    size_t equal = 0;
+    for (size_t i = 0; i < 1000; i++)
+        equal += whole[i] == piece[i];
+    cr_assert_lt(equal, 5, "another address, other numbers");
+}
+
+static void square(void *context, size_t task) { ((size_t *)context)[task] = task * task; }
+
+Test(base, parallel_loops_run_every_task_once) {
+    for (int threads = 1; threads <= 7; threads++) {
+        size_t out[101] = {0};
+        fp4_set_threads(threads);
+        fp4_parallel_for(101, square, out);
+        for (size_t i = 0; i < 101; i++)
+            cr_assert_eq(out[i], i * i);
+    }
+}
+
+Test(base, sha256_of_abc) { /* FIPS 180-2, appendix B.1 */
+    char hex[65];
+    must(fp4_sha256_buffer("abc", 3, hex));
+    cr_assert_str_eq(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+Test(base, files_are_written_whole_and_folders_refused) {
+    char folder[] = "/tmp/fp4lab-test-XXXXXX", path[64], *text;
+    size_t size;
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/a", folder);
+    must(fp4_write_file(path, "hello", 5));
+    must(fp4_read_file(path, 100, &text, &size));
+    cr_assert_eq(size, 5);
+    cr_assert_str_eq(text, "hello");
+    fp4_free(text);
+    cr_assert_eq(fp4_read_file(path, 4, &text, &size), FP4_ERR_FORMAT);
+    struct fp4_map map;
+    cr_assert_eq(fp4_map_open(folder, &map), FP4_ERR_IO);
+    unlink(path);
+    rmdir(folder);
+}
