@@ -26,7 +26,7 @@ ifeq ($(SAN),1)
 OPTIMIZE := -O1 -g -fno-math-errno -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
 PKGS     := jansson libpcre2-8 libcrypto
-CPPFLAGS += -Ilib/include -Ilib -I. -D_GNU_SOURCE -MMD -MP $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CPPFLAGS += -Ilib/include -I. -D_GNU_SOURCE -MMD -MP $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS   := -std=c11 $(WARNINGS) $(OPTIMIZE) -fopenmp $(EXTRA_CFLAGS)
 LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lRmath -ldl -lm
 AVX2   := -mavx2 -mfma -mf16c
