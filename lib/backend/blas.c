@@ -2,7 +2,7 @@
  *
  * Debian 12's OpenBLAS 0.3.21 chooses its kernels by CPU model and does not know Zen 4 and Zen 5: it takes Haswell's (AVX2) there,
  * half the speed. Its SkylakeX kernels need no more than AVX-512F/BW/DQ/VL, so they are chosen by feature here. */
-#include "fp4lab/model.h"
+#include "fp4lab/backend.h"
 
 #include "lib/backend/gemm.h"
 
