@@ -25,7 +25,7 @@ struct run_plan;
 
 struct run_options {
     const char *program;       /* "tta" */
-    const char *model;         /* --model: NULL = the experiment's own default set */
+    const char *model;         /* --model: comma list, NULL = the experiment's own default set */
     const char *arms, *items;  /* comma lists or NULL = the profile's */
     int seeds;                 /* 0 = the profile's */
     enum fp4_profile profile;
@@ -52,6 +52,9 @@ struct run_experiment {
     void (*list_arms)(FILE *out);
     /* Checks arms and items, loads what is needed to enumerate, calls run_add for every trial in a fixed order. */
     fp4_status (*plan)(struct run_options *o, struct run_plan *plan, void **state);
+    /* What only a run needs (loading or training a model); may be NULL. Called once, after the plan, before the manifest is written, and only
+     * when a trial is left to run: never for --dry-run or for a run that is complete. `trials` [n] are those that are left. */
+    fp4_status (*prepare)(void *state, struct run_plan *plan, const struct run_trial *const *trials, size_t n);
     /* Runs one trial: fills outcome (a JSON object, no clock in it) and time (a JSON object). */
     fp4_status (*trial)(void *state, const struct run_trial *t, json_t *outcome, json_t *time);
     void (*close)(void *state);
@@ -66,6 +69,9 @@ fp4_status run_setting(struct run_plan *plan, const char *name, json_t *value); 
 
 /* True when `name` is in the comma list (NULL list: true). */
 bool run_selected(const char *list, const char *name);
+/* Every name of the comma list must be among known [n]; FP4_ERR_ARG names the first that is not, and all that are. NULL list: FP4_OK.
+ * what: "arm". */
+fp4_status run_check(const char *what, const char *list, const char *const *known, size_t n);
 
 /* Parses the command line, plans, skips what OUT already has, runs, writes. Returns the exit status (0 done, 2 error). */
 int run_main(const struct run_experiment *e, int argc, char **argv);

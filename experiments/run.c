@@ -1,0 +1,172 @@
+/* Trials one after the other: what is there is skipped, what is done is written at once, a signal stops between two trials. */
+#include "experiments/run_internal.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- signals: the first lets the trial in flight finish, the second (or one outside a trial) ends the program ---- */
+
+static volatile sig_atomic_t in_trial, stop_asked;
+static const char *signal_program;
+
+static void say(const char *text) {
+    if (write(STDERR_FILENO, text, strlen(text)) < 0)
+        return; /* nothing can be done about it in a signal handler */
+}
+
+static void on_signal(int number) {
+    (void)number;
+    say("\n");
+    say(signal_program);
+    if (in_trial && !stop_asked) {
+        stop_asked = 1;
+        say(": stopping after the trial in flight; once more to drop it\n");
+        return;
+    }
+    say(": stopped; what is done is kept, the same command continues\n");
+    _exit(2);
+}
+
+static void catch_signals(const char *program) {
+    signal_program = program;
+    in_trial = stop_asked = 0;
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is an error of write, not a death */
+}
+
+/* ---- the loop ---- */
+
+struct running {
+    const struct run_experiment *experiment;
+    const struct run_options *options;
+    struct run_plan *plan;
+    struct run_file file;
+    const struct run_trial **todo; /* in the plan's order */
+    size_t n, n_done;
+    double seconds; /* estimate of all of them */
+};
+
+static const struct run_entry *entry_of(const struct run_trial *t) {
+    return (const struct run_entry *)(const void *)((const char *)t - offsetof(struct run_entry, trial));
+}
+
+static fp4_status collect(struct running *r) {
+    FP4_TRY(FP4_NEW(r->todo, r->plan->n));
+    for (size_t i = 0; i < r->plan->n; i++) {
+        const struct run_entry *e = &r->plan->entries[i];
+        if (e->done || !run_in_shard(r->options, i))
+            continue;
+        r->todo[r->n++] = &e->trial;
+        r->seconds += e->trial.estimate;
+    }
+    return FP4_OK;
+}
+
+static fp4_status write_manifest(struct running *r) {
+    json_t *line = NULL;
+    fp4_status status = run_manifest(r->plan, r->options, &line);
+    if (status == FP4_OK)
+        status = run_file_append(&r->file, line);
+    json_decref(line);
+    return status;
+}
+
+static fp4_status run_trial_line(struct running *r, const struct run_trial *t, void *state) {
+    json_t *line = NULL, *outcome = json_object(), *clock = json_object();
+    double start = fp4_now();
+    fp4_status status = outcome && clock ? run_plan_line(r->plan, entry_of(t), &line) : fp4_fail(FP4_ERR_MEMORY, "no memory for a trial");
+    if (status == FP4_OK)
+        status = r->experiment->trial(state, t, outcome, clock);
+    if (status == FP4_OK && (json_object_set_new(clock, "seconds", json_real(fp4_now() - start)) != 0 ||
+                             json_object_set(line, "outcome", outcome) != 0 || json_object_set(line, "time", clock) != 0))
+        status = fp4_fail(FP4_ERR_MEMORY, "no memory for a trial");
+    if (status == FP4_OK)
+        status = run_file_append(&r->file, line);
+    json_decref(line);
+    json_decref(outcome);
+    json_decref(clock);
+    return status;
+}
+
+static void report_trial(const struct running *r, const struct run_trial *t, size_t i, double seconds, bool terminal) {
+    if (!terminal)
+        fprintf(stderr, "%s %zu/%zu %s %s item %s seed %d replicate %d: %.2f s\n", r->experiment->name, i + 1, r->n, t->model, t->arm, t->item,
+                t->seed, t->replicate, seconds);
+}
+
+static fp4_status run_all(struct running *r, void *state) {
+    struct fp4_progress progress;
+    fp4_progress_begin(&progress, r->experiment->name, r->seconds);
+    bool terminal = progress.on;
+    double done = 0;
+    fp4_status status = FP4_OK;
+    for (size_t i = 0; status == FP4_OK && i < r->n && !stop_asked; i++) {
+        double start = fp4_now();
+        in_trial = 1;
+        status = run_trial_line(r, r->todo[i], state);
+        in_trial = 0;
+        if (status == FP4_OK) {
+            report_trial(r, r->todo[i], i, fp4_now() - start, terminal);
+            r->n_done++;
+        }
+        done += r->todo[i]->estimate;
+        fp4_progress_update(&progress, done);
+    }
+    fp4_progress_end(&progress);
+    return status;
+}
+
+static fp4_status run_rest(struct running *r, void *state) {
+    FP4_TRY(run_file_open(&r->file, r->options));
+    FP4_TRY(run_file_scan(r->options, r->plan));
+    FP4_TRY(collect(r));
+    char text[32];
+    run_duration(r->seconds, text);
+    if (r->n == 0) {
+        fprintf(stderr, "%s: nothing left to run; results are in %s\n", r->experiment->name, r->options->out);
+        return FP4_OK;
+    }
+    fprintf(stderr, "%s: %zu trials to run, about %s\n", r->experiment->name, r->n, text);
+    if (r->experiment->prepare)
+        FP4_TRY(r->experiment->prepare(state, r->plan, r->todo, r->n));
+    FP4_TRY(write_manifest(r));
+    return run_all(r, state);
+}
+
+static fp4_status dry_run(struct running *r) {
+    FP4_TRY(run_file_scan(r->options, r->plan));
+    run_plan_print(r->plan, r->options, stdout);
+    return FP4_OK;
+}
+
+int run_main(const struct run_experiment *e, int argc, char **argv) {
+    struct run_options options;
+    char folder[64];
+    enum run_action action = run_options_parse(e, argc, argv, &options, folder);
+    if (action != RUN_GO)
+        return action == RUN_EXIT_OK ? 0 : 2;
+    catch_signals(e->name);
+    fp4_set_threads(options.threads);
+    struct run_plan plan;
+    void *state = NULL;
+    struct running r = {.experiment = e, .options = &options, .plan = &plan, .file.fd = -1};
+    fp4_status status = run_plan_begin(&plan, e->name);
+    if (status == FP4_OK)
+        status = e->plan(&options, &plan, &state);
+    if (status == FP4_OK)
+        status = options.dry_run ? dry_run(&r) : run_rest(&r, state);
+    if (status != FP4_OK)
+        fprintf(stderr, "%s: %s\n", e->name, fp4_last_error());
+    else if (r.n_done < r.n)
+        fprintf(stderr, "%s: stopped; what is done is kept, the same command continues\n", e->name);
+    run_file_close(&r.file);
+    fp4_free(r.todo);
+    if (state)
+        e->close(state);
+    run_plan_end(&plan);
+    return status == FP4_OK && r.n_done == r.n ? 0 : 2;
+}
