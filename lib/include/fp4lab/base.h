@@ -126,6 +126,12 @@ void fp4_map_close(struct fp4_map *map);
 fp4_status fp4_read_file(const char *path, size_t limit, char **text, size_t *size);
 /* Writes through a temporary file in the same folder, fsync and rename: the name appears whole or not at all. */
 fp4_status fp4_write_file(const char *path, const void *data, size_t bytes);
+/* Same, of n pieces one after the other. */
+struct fp4_piece {
+    const void *data;
+    size_t bytes;
+};
+fp4_status fp4_write_pieces(const char *path, const struct fp4_piece *pieces, size_t n);
 /* mkdir -p. */
 fp4_status fp4_make_dirs(const char *path);
 

@@ -9,6 +9,7 @@
 enum fp4_dtype {
     FP4_F32, FP4_F16, FP4_BF16, FP4_F64, FP4_I8, FP4_U8, FP4_I16, FP4_I32, FP4_I64, FP4_U16, FP4_U32, FP4_U64, FP4_BOOL,
     FP4_GGUF_Q4_0, FP4_GGUF_Q4_1, FP4_GGUF_Q8_0, FP4_GGUF_Q6_K,
+    FP4_DTYPE_OTHER, /* known by name and size only: data can be read raw, not converted */
     FP4_DTYPE_COUNT
 };
 const char *fp4_dtype_name(enum fp4_dtype t);
@@ -17,10 +18,11 @@ const char *fp4_dtype_name(enum fp4_dtype t);
 struct fp4_stored {
     const char *name;
     enum fp4_dtype dtype;
+    const char *type_name; /* as in the file: "F32", "Q4_1", "Q5_K" */
     int n_dims;
     size_t shape[4];
     size_t elements, bytes;
-    const uint8_t *data;
+    const uint8_t *data; /* little-endian, not necessarily aligned */
     size_t offset; /* from the start of its file */
 };
 

@@ -1,0 +1,186 @@
+/* Opening a container: one file by its content, or a folder with one safetensors file or an index of shards. */
+#include "lib/io/checkpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { INDEX_MAX = 100000000 };
+
+fp4_status io_reserve_tensors(struct fp4_checkpoint *c, size_t n) {
+    size_t total;
+    struct fp4_stored *grown;
+    if (!fp4_size_add(c->n_tensors, n, &total))
+        return fp4_fail(FP4_ERR_MEMORY, "%zu tensors", n);
+    FP4_TRY(FP4_NEW(grown, total));
+    if (c->n_tensors)
+        memcpy(grown, c->tensors, c->n_tensors * sizeof *grown);
+    fp4_free(c->tensors);
+    c->tensors = grown;
+    return FP4_OK;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp((*(const struct fp4_stored *const *)a)->name, (*(const struct fp4_stored *const *)b)->name);
+}
+
+static fp4_status index_names(struct fp4_checkpoint *c, const char *path) {
+    FP4_TRY(FP4_NEW(c->by_name, c->n_tensors));
+    for (size_t i = 0; i < c->n_tensors; i++)
+        c->by_name[i] = &c->tensors[i];
+    qsort(c->by_name, c->n_tensors, sizeof *c->by_name, by_name);
+    for (size_t i = 1; i < c->n_tensors; i++)
+        if (strcmp(c->by_name[i - 1]->name, c->by_name[i]->name) == 0)
+            return fp4_fail(FP4_ERR_FORMAT, "%s: tensor %s is there twice", path, c->by_name[i]->name);
+    return FP4_OK;
+}
+
+/* Maps path as files[n_files] (room must be there) and reads it. */
+static fp4_status read_file(struct fp4_checkpoint *c, const char *path, bool shard) {
+    struct io_file *file = &c->files[c->n_files];
+    FP4_TRY(fp4_strdup(path, &file->path));
+    c->n_files++;
+    FP4_TRY(fp4_map_open(path, &file->map));
+    if (io_is_gguf(&file->map)) {
+        if (shard)
+            return fp4_fail(FP4_ERR_FORMAT, "%s: a GGUF file where the index names safetensors", path);
+        c->kind = "gguf";
+        return io_gguf_read(c, file);
+    }
+    c->kind = "safetensors";
+    return io_safetensors_read(c, file);
+}
+
+static fp4_status open_file(struct fp4_checkpoint *c, const char *path) {
+    FP4_TRY(FP4_NEW(c->files, 1));
+    FP4_TRY(read_file(c, path, false));
+    return index_names(c, path);
+}
+
+static fp4_status join(char out[4096], const char *folder, const char *name) {
+    int n = snprintf(out, 4096, "%s/%s", folder, name);
+    return n > 0 && n < 4096 ? FP4_OK : fp4_fail(FP4_ERR_ARG, "%s: path too long", folder);
+}
+
+static int compare_strings(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+/* The names of the shards, sorted, each once, into names [size of the map]. A name is a file beside the index: no way out of the folder. */
+static fp4_status list_shards(const char *index_path, json_t *map, const char **names, size_t *n) {
+    const char *tensor;
+    json_t *value;
+    size_t count = 0;
+    json_object_foreach(map, tensor, value) {
+        const char *name = json_string_value(value);
+        if (!name || !*name || strchr(name, '/') || name[0] == '.')
+            return fp4_fail(FP4_ERR_FORMAT, "%s: weight_map: the entry of %s is not a file name", index_path, tensor);
+        names[count++] = name;
+    }
+    qsort(names, count, sizeof *names, compare_strings);
+    *n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (*n == 0 || strcmp(names[*n - 1], names[i]) != 0)
+            names[(*n)++] = names[i];
+    return FP4_OK;
+}
+
+/* Every entry of the map is in the shard that it names. */
+static fp4_status check_index(const struct fp4_checkpoint *c, const char *index_path, json_t *map) {
+    const char *tensor;
+    json_t *value;
+    json_object_foreach(map, tensor, value) {
+        const struct fp4_stored *t = fp4_checkpoint_find(c, tensor);
+        const char *shard = json_string_value(value);
+        bool found = false;
+        for (size_t i = 0; t && i < c->n_files && !found; i++) {
+            const struct io_file *file = &c->files[i];
+            const char *base = strrchr(file->path, '/');
+            found = strcmp(base ? base + 1 : file->path, shard) == 0 && t->data == file->map.data + t->offset;
+        }
+        if (!found)
+            return fp4_fail(FP4_ERR_FORMAT, "%s: tensor %s is not in %s; the set is incomplete or mixed", index_path, tensor, shard);
+    }
+    return FP4_OK;
+}
+
+static fp4_status read_shards(struct fp4_checkpoint *c, const char *folder, const char *index_path, json_t *map) {
+    const char **names;
+    size_t n = 0;
+    FP4_TRY(FP4_NEW(names, json_object_size(map)));
+    fp4_status status = list_shards(index_path, map, names, &n);
+    if (status == FP4_OK && n == 0)
+        status = fp4_fail(FP4_ERR_FORMAT, "%s: weight_map is empty", index_path);
+    if (status == FP4_OK)
+        status = FP4_NEW(c->files, n);
+    for (size_t i = 0; i < n && status == FP4_OK; i++) {
+        char path[4096];
+        status = join(path, folder, names[i]);
+        if (status == FP4_OK)
+            status = read_file(c, path, true);
+    }
+    fp4_free(names);
+    FP4_TRY(status);
+    FP4_TRY(index_names(c, index_path));
+    return check_index(c, index_path, map);
+}
+
+static fp4_status open_folder(struct fp4_checkpoint *c, const char *folder) {
+    char path[4096];
+    FP4_TRY(join(path, folder, "model.safetensors"));
+    if (access(path, F_OK) == 0)
+        return open_file(c, path);
+    FP4_TRY(join(path, folder, "model.safetensors.index.json"));
+    if (access(path, F_OK) != 0)
+        return fp4_fail(FP4_ERR_IO, "%s: no model.safetensors and no model.safetensors.index.json in this folder", folder);
+    json_t *index;
+    FP4_TRY(io_json_file(path, INDEX_MAX, &index));
+    json_t *map = json_object_get(index, "weight_map");
+    fp4_status status = json_is_object(map) ? read_shards(c, folder, path, map)
+                                            : fp4_fail(FP4_ERR_FORMAT, "%s: weight_map is missing or not an object", path);
+    json_decref(index);
+    return status;
+}
+
+fp4_status fp4_checkpoint_open(const char *path, struct fp4_checkpoint **out) {
+    struct fp4_checkpoint *c;
+    *out = NULL;
+    FP4_TRY(FP4_NEW(c, 1));
+    struct stat info;
+    bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    fp4_status status = folder ? open_folder(c, path) : open_file(c, path);
+    if (status != FP4_OK) {
+        fp4_checkpoint_close(c);
+        return status;
+    }
+    *out = c;
+    return FP4_OK;
+}
+
+void fp4_checkpoint_close(struct fp4_checkpoint *c) {
+    if (!c)
+        return;
+    io_gguf_free(c->gguf);
+    for (size_t i = 0; i < c->n_files; i++) {
+        fp4_map_close(&c->files[i].map);
+        fp4_free(c->files[i].path);
+    }
+    fp4_free(c->files);
+    fp4_free(c->tensors);
+    fp4_free(c->by_name);
+    io_pool_free(&c->pool);
+    fp4_free(c);
+}
+
+size_t fp4_checkpoint_count(const struct fp4_checkpoint *c) { return c->n_tensors; }
+
+const struct fp4_stored *fp4_checkpoint_at(const struct fp4_checkpoint *c, size_t i) {
+    return i < c->n_tensors ? &c->tensors[i] : NULL;
+}
+
+const struct fp4_stored *fp4_checkpoint_find(const struct fp4_checkpoint *c, const char *name) {
+    struct fp4_stored key = {.name = name}, *pointer = &key;
+    const struct fp4_stored **hit = bsearch(&pointer, c->by_name, c->n_tensors, sizeof *c->by_name, by_name);
+    return hit ? *hit : NULL;
+}
+
+const char *fp4_checkpoint_kind(const struct fp4_checkpoint *c) { return c->kind; }

@@ -1,0 +1,56 @@
+/* What the readers of lib/io share: the opened container, a pool for names, the table of element types. */
+#ifndef FP4LAB_IO_CHECKPOINT_H
+#define FP4LAB_IO_CHECKPOINT_H
+
+#include <jansson.h>
+
+#include "fp4lab/io.h"
+
+/* Copies of strings from files, freed together. Zero-initialised is empty. */
+struct io_pool {
+    struct io_pool_chunk *chunks;
+};
+/* A zero-terminated copy of n bytes. */
+fp4_status io_pool_copy(struct io_pool *pool, const void *bytes, size_t n, const char **out);
+void io_pool_free(struct io_pool *pool);
+
+struct io_file {
+    char *path;
+    struct fp4_map map;
+};
+
+struct fp4_checkpoint {
+    const char *kind;
+    struct io_file *files;
+    size_t n_files;
+    struct fp4_stored *tensors;
+    size_t n_tensors;
+    const struct fp4_stored **by_name; /* sorted */
+    struct io_pool pool;
+    struct gguf *gguf; /* NULL for safetensors */
+};
+
+/* Makes room for n more tensors; their storage moves. */
+fp4_status io_reserve_tensors(struct fp4_checkpoint *c, size_t n);
+/* Appends the tensors of a mapped file to c. */
+fp4_status io_safetensors_read(struct fp4_checkpoint *c, const struct io_file *file);
+fp4_status io_gguf_read(struct fp4_checkpoint *c, const struct io_file *file);
+void io_gguf_free(struct gguf *g);
+bool io_is_gguf(const struct fp4_map *map);
+
+/* Element types: block_bytes bytes hold block elements; 1 but for GGUF's block types. */
+struct io_dtype {
+    const char *name;
+    size_t block, block_bytes;
+};
+const struct io_dtype *io_dtype_info(enum fp4_dtype t);
+
+/* Well-formed UTF-8 without a zero byte. */
+bool io_is_name(const void *bytes, size_t n);
+/* JSON of a file's bytes: duplicates, broken UTF-8, trailing text and nesting beyond Jansson's limit are errors that name the
+ * file and the offset (counted from `origin`). Release with json_decref. */
+fp4_status io_json_parse(const char *path, size_t origin, const void *bytes, size_t n, json_t **out);
+/* A whole file, at most `limit` bytes. */
+fp4_status io_json_file(const char *path, size_t limit, json_t **out);
+
+#endif
