@@ -37,7 +37,7 @@ static float kth_largest(const float *x, size_t n, size_t k) {
     return bits.f;
 }
 
-void fp4_sampler_probabilities(const float *logits, size_t n_vocab, float temperature, int top_k, double *p) {
+void fp4_sampler_probabilities(const float *logits, size_t n_vocab, double temperature, int top_k, double *p) {
     float top = largest(logits, n_vocab);
     if (temperature <= 0) { /* greedy: all the mass on the first largest */
         bool taken = false;
@@ -50,7 +50,7 @@ void fp4_sampler_probabilities(const float *logits, size_t n_vocab, float temper
     float cut = top_k > 0 && (size_t)top_k < n_vocab ? kth_largest(logits, n_vocab, (size_t)top_k) : -INFINITY;
     double sum = 0;
     for (size_t i = 0; i < n_vocab; i++) {
-        p[i] = logits[i] >= cut ? exp(((double)logits[i] - (double)top) / (double)temperature) : 0;
+        p[i] = logits[i] >= cut ? exp(((double)logits[i] - (double)top) / temperature) : 0;
         sum += p[i];
     }
     for (size_t i = 0; i < n_vocab; i++)

@@ -103,7 +103,7 @@ struct fp4_sampler {
 /* Appends up to n_new tokens to `tokens` (room for n + n_new); stops at eos when eos ≥ 0. *n_out = total. */
 fp4_status fp4_model_generate(struct fp4_model *m, int32_t *tokens, size_t n, size_t n_new, const struct fp4_sampler *s, int eos, size_t *n_out);
 /* Probabilities under temperature and top-k (ties with the k-th stay), float64: p [n_vocab]. */
-void fp4_sampler_probabilities(const float *logits, size_t n_vocab, float temperature, int top_k, double *p);
+void fp4_sampler_probabilities(const float *logits, size_t n_vocab, double temperature, int top_k, double *p);
 int32_t fp4_sample_index(const double *p, size_t n, double u);
 /* −Σ p ln p of softmax(logits/T), float64. */
 double fp4_logits_entropy(const float *logits, size_t n_vocab, double temperature);
