@@ -1,0 +1,37 @@
+/* experiments/source.h: the models that experiments run on, by name, with whatever turns their text into tokens.
+ *
+ *   smollm2      the pinned GGUF file in the asset cache (ci/fetch)
+ *   selftrained  a small Llama trained here on the generated corpus; made once, kept as safetensors in the asset cache
+ *   PATH         a folder or GGUF file of the user's */
+#ifndef FP4LAB_EXPERIMENTS_SOURCE_H
+#define FP4LAB_EXPERIMENTS_SOURCE_H
+
+#include "experiments/run.h"
+#include "fp4lab/model.h"
+#include "fp4lab/text.h"
+
+struct source {
+    char name[64];
+    char path[1024];
+    struct fp4_model *model;
+    struct fp4_tokenizer *tokenizer; /* NULL: `corpus` tokenizes */
+    struct fp4_corpus *corpus;       /* selftrained only */
+    size_t file_bytes;               /* of the weights on disk */
+};
+
+/* Whether the source can be had, without loading it: its path and SHA-256 of the weights' file go to `sha256` ("" for selftrained, whose
+ * weights follow from its settings). FP4_ERR_IO: not there; the message says what to do. */
+fp4_status source_find(const char *name, char path[1024], char sha256[65]);
+/* Finds, trains if need be (selftrained: a progress bar on a terminal), loads. */
+fp4_status source_open(const char *name, struct source *out);
+void source_close(struct source *s);
+/* What determines the model, for a trial's config: {"file sha256"} or {"settings of the training"}. */
+json_t *source_identity(const char *name);
+/* Notes the source as an input, or as missing, in the manifest. *there: whether it can be had. */
+fp4_status source_note(struct run_plan *plan, const char *name, bool *there);
+/* Text → tokens by the source's tokenizer or corpus. */
+fp4_status source_tokenize(const struct source *s, const char *text, int32_t **ids, size_t *n);
+/* Tokens → text, fp4_alloc'ed, zero-terminated. */
+fp4_status source_detokenize(const struct source *s, const int32_t *ids, size_t n, char **text);
+
+#endif
