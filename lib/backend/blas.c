@@ -5,6 +5,7 @@
 #include "fp4lab/backend.h"
 
 #include "lib/backend/gemm.h"
+#include "lib/backend/lapack.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -19,6 +20,9 @@ static struct {
     char core[64];
     void (*sgemm)(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda, const float *b,
                   int ldb, float beta, float *c, int ldc);
+    /* LAPACK, Fortran calling sequence: everything by reference, column-major */
+    void (*dpotrf)(const char *triangle, const int *n, double *a, const int *lda, int *info);
+    void (*dpotri)(const char *triangle, const int *n, double *a, const int *lda, int *info);
 } blas;
 
 /* NULL: OpenBLAS's own choice. */
@@ -58,10 +62,11 @@ fp4_status fp4_blas_init(void) {
     void (*set_threads)(int) = NULL;
     char *(*core_name)(void) = NULL;
     if (!find_function(library, "openblas_set_num_threads", &set_threads) ||
-        !find_function(library, "openblas_get_corename", &core_name) || !find_function(library, "cblas_sgemm", &blas.sgemm)) {
+        !find_function(library, "openblas_get_corename", &core_name) || !find_function(library, "cblas_sgemm", &blas.sgemm) ||
+        !find_function(library, "dpotrf_", &blas.dpotrf) || !find_function(library, "dpotri_", &blas.dpotri)) {
         blas.sgemm = NULL;
         dlclose(library);
-        return fp4_fail(FP4_ERR_UNSUPPORTED, "libopenblas.so.0: not an OpenBLAS with CBLAS; install libopenblas0-pthread");
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "libopenblas.so.0: not an OpenBLAS with CBLAS and LAPACK; install libopenblas0-pthread");
     }
     set_threads(1); /* the threads are ours: fp4_parallel_for */
     blas.library = library;
@@ -80,4 +85,16 @@ void fp4_gemm_one(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t
                   const float *b, size_t ldb, float beta, float *c, size_t ldc) {
     blas.sgemm(CBLAS_ROW_MAJOR, transpose_a ? CBLAS_TRANS : CBLAS_NO_TRANS, transpose_b ? CBLAS_TRANS : CBLAS_NO_TRANS, (int)m,
                (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+}
+
+/* Column-major "lower" is row-major "upper". */
+fp4_status fp4_inverse_cholesky_upper(size_t n, double *a) {
+    int order = (int)n, info = 0;
+    FP4_TRY(fp4_blas_init());
+    blas.dpotrf("L", &order, a, &order, &info); /* a = L Lᵀ */
+    if (info == 0)
+        blas.dpotri("L", &order, a, &order, &info); /* lower triangle of a⁻¹ */
+    if (info == 0)
+        blas.dpotrf("L", &order, a, &order, &info); /* a⁻¹ = L Lᵀ, L as stored = Uᵀ */
+    return info == 0 ? FP4_OK : fp4_fail(FP4_ERR_NUMERIC, "Cholesky factorisation: matrix of order %zu is not positive definite", n);
 }

@@ -1,0 +1,36 @@
+/* Shared steps of the post-training methods. */
+#include "lib/methods/core/method.h"
+
+#include <string.h>
+
+const struct fp4_method *fp4_method_find(const char *name) {
+    for (size_t i = 0; fp4_methods_all[i]; i++)
+        if (strcmp(fp4_methods_all[i]->name, name) == 0)
+            return fp4_methods_all[i];
+    return NULL;
+}
+
+bool method_wants(const struct fp4_linear *linear) { return linear->kind != FP4_LIN_HEAD; }
+
+fp4_status method_pack(const struct fp4_linear *linear, const struct fp4_method_options *o, const float *w, float *values,
+                       struct fp4_method_result *result) {
+    struct fp4_qtensor packed;
+    struct fp4_random random = {.seed = o->seed};
+    FP4_TRY(fp4_quantize(&o->weights, linear->n_out, linear->n_in, w, &random, &packed));
+    result->packed_bytes += fp4_qtensor_bytes(&packed);
+    result->unquantized_bytes += 2 * linear->n_out * linear->n_in;
+    result->n_quantized++;
+    fp4_status status = values ? fp4_dequantize(&packed, values) : FP4_OK;
+    fp4_qtensor_free(&packed);
+    return status;
+}
+
+void method_set_activations(struct fp4_linear *linear, const struct fp4_method_options *o) {
+    linear->policy = (struct fp4_policy){0};
+    linear->policy.operand[FP4_FWD_X] = o->activations;
+}
+
+void method_progress(const struct fp4_method_options *o, double share) {
+    if (o->progress)
+        o->progress(o->progress_context, share);
+}
