@@ -54,6 +54,20 @@ Test(base, random_numbers_depend_on_their_address_alone) {
 
 static void square(void *context, size_t task) { ((size_t *)context)[task] = task * task; }
 
+/* Element e of an address is lane e mod 4 of the ten-round block whose counter is (e/4, step, layer, operand). */
+Test(base, every_part_of_an_address_counts) {
+    const struct fp4_random r = {.seed = 7, .stream = FP4_STREAM_TEST, .step = 3, .layer = 5, .operand = 2};
+    const uint32_t key[2] = {r.seed, r.stream};
+    uint32_t word[8];
+    fp4_random_words(&r, 0, 8, word);
+    for (uint32_t e = 0; e < 8; e++) {
+        const uint32_t counter[4] = {e / 4, r.step, r.layer, r.operand};
+        uint32_t block[4];
+        fp4_philox4x32(counter, key, 10, block);
+        cr_assert_eq(word[e], block[e % 4]);
+    }
+}
+
 Test(base, parallel_loops_run_every_task_once) {
     for (int threads = 1; threads <= 7; threads++) {
         size_t out[101] = {0};
