@@ -1,0 +1,417 @@
+/* ptq: which post-training method makes W4A4 accurate? A trial scores one text under one arm and one replicate (SCHEMA.md). */
+#include "experiments/ptq_text.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "experiments/selftrain.h"
+#include "fp4lab/methods.h"
+
+/* ---- arms: a method and two quantizers ---- */
+
+struct arm {
+    const char *name, *method, *weights, *activations, *what;
+    bool full_only;
+};
+static const struct arm arms[] = {
+    {"unquantized", NULL, "none", "none", "the model as it is", false},
+    {"rtn_w_nvfp4", "rtn", "nvfp4:te", "none", "weights only", false},
+    {"rtn_w_mxfp4", "rtn", "mxfp4:floor", "none", "weights only", false},
+    {"rtn_w_int4", "rtn", "int4:sym7", "none", "weights only, groups of 128", false},
+    {"rtn_nvfp4", "rtn", "nvfp4:te", "nvfp4:te", "W4A4, round to nearest", false},
+    {"rtn_mxfp4", "rtn", "mxfp4:floor", "mxfp4:floor", "W4A4, round to nearest", false},
+    {"rtn_int4", "rtn", "int4:sym7", "int4:sym7", "W4A4, round to nearest, groups of 128", false},
+    {"four_over_six_nvfp4", "rtn", "nvfp4:fouroversix", "nvfp4:fouroversix", "W4A4, adaptive block scaling", false},
+    {"gptq_nvfp4", "gptq", "nvfp4:te", "nvfp4:te", "W4A4, second-order error compensation", false},
+    {"hadamard_nvfp4", "rtn", "nvfp4:te,had16", "nvfp4:te,had16", "W4A4, block Hadamard of 16", false},
+    {"hadamard_mxfp4", "rtn", "mxfp4:floor,had32", "mxfp4:floor,had32", "W4A4, block Hadamard of 32", false},
+    {"gptq_hadamard_nvfp4", "gptq", "nvfp4:te,had16", "nvfp4:te,had16", "W4A4, GPTQ in a block Hadamard basis", true},
+    {"gptq_mxfp4", "gptq", "mxfp4:floor", "mxfp4:floor", "W4A4, second-order error compensation", true},
+    {"adacodec_quantizer", "rtn", "nvfp4:adacodec_run", "nvfp4:adacodec_run", "W4A4 by the write-up's quantizer as it runs, no codec", true},
+};
+enum { N_ARMS = sizeof arms / sizeof *arms };
+
+/* ---- what a profile runs ---- */
+
+struct workload {
+    const char *model, *text;
+    size_t length;     /* tokens of a window */
+    size_t windows[3]; /* by profile; 0: not in it; ALL: all that the text holds */
+};
+enum { ALL = 1 << 30 };
+static const struct workload workloads[] = {
+    {"smollm2", "bible", 1024, {0, 4, 32}},
+    {"smollm2", "wikitext2", 2048, {0, 1, ALL}},
+    {"smollm2", "gcide", 1024, {0, 0, 32}},
+    {"selftrained", "generated", 128, {8, 32, 128}},
+};
+enum { N_WORKLOADS = sizeof workloads / sizeof *workloads };
+static const int replicates_of_profile[] = {3, 3, 8};
+
+/* Calibration of a model: always from the calibration half of this text, whatever text is evaluated. */
+struct calibration_plan {
+    const char *text;
+    size_t length, sequences[3];
+};
+static const struct calibration_plan calibration_plans[] = {{"bible", 512, {4, 8, 128}}, {"generated", 128, {8, 16, 64}}};
+static const double damping = 0.01;
+
+/* Seconds a scored token on two cores, for estimates only. */
+static double seconds_a_token(const char *model) { return strcmp(model, "selftrained") == 0 ? 2e-5 : 1e-3; }
+
+/* ---- state ---- */
+
+struct evaluation {
+    const struct workload *work;
+    const char *model; /* the workload's, or the user's path */
+    size_t n_windows;
+    struct ptq_text text;
+    float *reference;  /* [n_windows, length, n_embd]: final hidden states of the unquantized model */
+    bool open;
+};
+struct payload {
+    const struct arm *arm;
+    struct evaluation *evaluation;
+};
+struct ptq {
+    struct run_options options;
+    struct evaluation evaluations[N_WORKLOADS];
+    struct payload payloads[N_WORKLOADS * N_ARMS];
+    size_t n_evaluations, n_payloads;
+    struct source source;            /* the model in memory; name "" when none */
+    struct fp4_snapshot *original;
+    const struct arm *applied;       /* NULL: original weights, no policies */
+    struct fp4_method_result result; /* of the applied arm */
+    double method_seconds;
+    char calibration_sha256[65];     /* of the applied arm's calibration tokens; "" when it has none */
+    size_t calibration_first;
+};
+
+static const struct calibration_plan *calibration_of(const char *model) {
+    return &calibration_plans[strcmp(model, "selftrained") == 0];
+}
+static bool needs_calibration(const struct arm *a) { return a->method && fp4_method_find(a->method)->needs_calibration; }
+
+/* ---- plan ---- */
+
+static void list_arms(FILE *out) {
+    for (size_t i = 0; i < N_ARMS; i++)
+        fprintf(out, "%-22s weights %-20s activations %-20s %s%s\n", arms[i].name, arms[i].weights, arms[i].activations, arms[i].what,
+                arms[i].full_only ? " (profile full, or by name)" : "");
+}
+
+static json_t *config_of(const struct ptq *s, const struct arm *a, const struct evaluation *e) {
+    const struct calibration_plan *c = calibration_of(e->model);
+    const char *pin = fp4_documents_pin(e->work->text);
+    json_t *config = json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "model", source_identity(e->model), "method",
+                               a->method ? a->method : "none", "weights", a->weights, "activations", a->activations, "text",
+                               e->work->text, "text_sha256", pin ? pin : "", "window", (int)e->work->length, "windows",
+                               (int)e->n_windows, "perturbation", "embedding look-ups times 1 +- 2^-23, none in replicate 0");
+    if (config && needs_calibration(a))
+        json_object_set_new(config, "calibration",
+                            json_pack("{s:s, s:i, s:i, s:f}", "text", c->text, "sequences", (int)c->sequences[s->options.profile],
+                                      "length", (int)c->length, "damping", damping));
+    return config;
+}
+
+static fp4_status add_trials(struct ptq *s, struct run_plan *plan, const struct arm *a, struct evaluation *e) {
+    int replicates = s->options.seeds > 0 ? s->options.seeds : replicates_of_profile[s->options.profile];
+    struct payload *p = &s->payloads[s->n_payloads++];
+    *p = (struct payload){a, e};
+    for (int r = 0; r < replicates; r++) {
+        double tokens = e->n_windows == ALL ? 290000 : (double)(e->n_windows * e->work->length);
+        struct run_trial t = {.model = e->model, .arm = a->name, .item = e->work->text, .replicate = r, .config = config_of(s, a, e),
+                              .estimate = tokens * seconds_a_token(e->model), .payload = p};
+        if (!t.config)
+            return fp4_fail(FP4_ERR_MEMORY, "ptq: out of memory");
+        FP4_TRY(run_add(plan, &t));
+    }
+    return FP4_OK;
+}
+
+/* Notes a text among the inputs, or among those missing. */
+static fp4_status note_text(struct run_plan *plan, const char *name, bool *there) {
+    struct fp4_documents d;
+    *there = true;
+    if (strcmp(name, "generated") == 0)
+        return run_input(plan, name, "generated by this suite, exact entropy known", "made by this suite", "");
+    fp4_status status = fp4_documents_open(name, &d);
+    *there = status == FP4_OK;
+    if (status != FP4_OK)
+        return run_missing(plan, name, fp4_last_error());
+    status = run_input(plan, name, d.source, d.licence, d.sha256);
+    fp4_documents_close(&d);
+    return status;
+}
+
+/* Adds an evaluation of `model` on a workload's text when the profile has it and both can be had. */
+static fp4_status add_evaluation(struct ptq *s, struct run_plan *plan, const struct workload *w, const char *model) {
+    size_t windows = w->windows[s->options.profile];
+    bool there;
+    if (windows == 0 && !s->options.items && !s->options.model)
+        return FP4_OK;
+    if (!run_selected(s->options.items, w->text))
+        return FP4_OK;
+    FP4_TRY(note_text(plan, w->text, &there));
+    if (there)
+        s->evaluations[s->n_evaluations++] = (struct evaluation){.work = w, .model = model, .n_windows = windows ? windows : 1};
+    return FP4_OK;
+}
+
+static fp4_status plan_model(struct ptq *s, struct run_plan *plan, const char *model) {
+    bool there, own = strcmp(model, "selftrained") == 0;
+    size_t first = s->n_evaluations;
+    FP4_TRY(source_note(plan, model, &there));
+    for (size_t w = 0; there && w < N_WORKLOADS; w++)
+        if ((strcmp(workloads[w].model, "selftrained") == 0) == own)
+            FP4_TRY(add_evaluation(s, plan, &workloads[w], model));
+    for (size_t a = 0; a < N_ARMS; a++)
+        if (run_selected(s->options.arms, arms[a].name) &&
+            (!arms[a].full_only || s->options.arms || s->options.profile == FP4_PROFILE_FULL))
+            for (size_t e = first; e < s->n_evaluations; e++)
+                FP4_TRY(add_trials(s, plan, &arms[a], &s->evaluations[e]));
+    return FP4_OK;
+}
+
+static fp4_status plan_all(struct run_options *o, struct run_plan *plan, void **state) {
+    const char *arm_names[N_ARMS], *texts[N_WORKLOADS];
+    for (size_t i = 0; i < N_ARMS; i++)
+        arm_names[i] = arms[i].name;
+    for (size_t i = 0; i < N_WORKLOADS; i++)
+        texts[i] = workloads[i].text;
+    FP4_TRY(run_check("arm", o->arms, arm_names, N_ARMS));
+    FP4_TRY(run_check("item", o->items, texts, N_WORKLOADS));
+    struct ptq *s;
+    FP4_TRY(FP4_NEW(s, 1));
+    *state = s;
+    s->options = *o;
+    if (o->model)
+        return plan_model(s, plan, o->model);
+    if (o->profile != FP4_PROFILE_SMOKE || o->items)
+        FP4_TRY(plan_model(s, plan, "smollm2"));
+    return plan_model(s, plan, "selftrained");
+}
+
+/* ---- running ---- */
+
+static void close_model(struct ptq *s) {
+    for (size_t i = 0; i < s->n_evaluations; i++) {
+        struct evaluation *e = &s->evaluations[i];
+        if (e->open)
+            ptq_text_close(&e->text);
+        fp4_free(e->reference);
+        e->reference = NULL;
+        e->open = false;
+    }
+    fp4_snapshot_free(s->original);
+    s->original = NULL;
+    source_close(&s->source);
+    s->applied = NULL;
+}
+
+static fp4_status use_model(struct ptq *s, const char *model) {
+    if (strcmp(s->source.name, model) == 0)
+        return FP4_OK;
+    close_model(s);
+    FP4_TRY(source_open(model, &s->source));
+    return fp4_model_snapshot(s->source.model, &s->original);
+}
+
+static fp4_status restore(struct ptq *s) {
+    s->applied = NULL;
+    s->result = (struct fp4_method_result){0};
+    s->calibration_sha256[0] = 0;
+    s->method_seconds = 0;
+    fp4_model_set_policy(s->source.model, NULL, true);
+    fp4_model_set_pass(s->source.model, &(struct fp4_pass){0});
+    return fp4_model_restore(s->source.model, s->original);
+}
+
+/* Opens the text and computes the unquantized model's hidden states on it. */
+static fp4_status use_evaluation(struct ptq *s, struct evaluation *e) {
+    size_t length = e->work->length, width = fp4_model_config(s->source.model)->n_embd, first;
+    if (!e->open) {
+        FP4_TRY(ptq_text_open(&s->source, e->work->text, &e->text));
+        e->open = true;
+        size_t most = ptq_text_windows(&e->text, length);
+        if (e->n_windows == ALL)
+            e->n_windows = most;
+    }
+    if (e->reference)
+        return FP4_OK;
+    FP4_TRY(restore(s));
+    FP4_TRY(FP4_NEW(e->reference, e->n_windows * length * width));
+    for (size_t w = 0; w < e->n_windows; w++) {
+        FP4_TRY(ptq_text_window(&e->text, w, e->n_windows, length, &first));
+        FP4_TRY(fp4_model_hidden(s->source.model, e->text.tokens + first, length, e->reference + w * length * width));
+    }
+    return FP4_OK;
+}
+
+/* Tokens of the calibration sequences, [n, length], and their hash. */
+static fp4_status calibration_tokens(struct ptq *s, const struct calibration_plan *c, size_t n, int32_t **out) {
+    struct ptq_text text;
+    FP4_TRY(ptq_text_open(&s->source, c->text, &text));
+    fp4_status status = FP4_NEW(*out, n * c->length);
+    for (size_t i = 0; status == FP4_OK && i < n; i++) {
+        size_t first;
+        status = ptq_text_calibration(&text, i, n, c->length, &first);
+        if (status == FP4_OK)
+            memcpy(*out + i * c->length, text.tokens + first, sizeof **out * c->length);
+        if (i == 0)
+            s->calibration_first = first;
+    }
+    ptq_text_close(&text);
+    return status == FP4_OK ? fp4_sha256_buffer(*out, sizeof **out * n * c->length, s->calibration_sha256) : status;
+}
+
+static fp4_status use_arm(struct ptq *s, const struct arm *a) {
+    if (s->applied == a)
+        return FP4_OK;
+    FP4_TRY(restore(s));
+    if (!a->method) {
+        s->applied = a;
+        return FP4_OK;
+    }
+    const struct calibration_plan *c = calibration_of(s->source.name);
+    struct fp4_method_options o = {.n_sequences = c->sequences[s->options.profile], .length = c->length, .damping = damping};
+    int32_t *tokens = NULL;
+    FP4_TRY(fp4_quantizer_parse(a->weights, &o.weights));
+    FP4_TRY(fp4_quantizer_parse(a->activations, &o.activations));
+    if (needs_calibration(a))
+        FP4_TRY(calibration_tokens(s, c, o.n_sequences, &tokens));
+    o.calibration = tokens;
+    double start = fp4_now();
+    fp4_status status = fp4_method_find(a->method)->apply(s->source.model, &o, &s->result);
+    s->method_seconds = fp4_now() - start;
+    fp4_free(tokens);
+    s->applied = status == FP4_OK ? a : NULL;
+    return status;
+}
+
+/* ---- scoring ---- */
+
+struct sums {
+    size_t n, top1;
+    double nll, kl;
+};
+struct scores {
+    double *nll, *kl;      /* [length − 1] of one window */
+    uint8_t *top1;
+    double *all_kl;        /* [tokens]: for quantiles */
+    struct sums total, *document; /* [n_documents] */
+    size_t done;
+};
+
+static fp4_status score_windows(struct ptq *s, struct evaluation *e, struct scores *x) {
+    size_t length = e->work->length, width = fp4_model_config(s->source.model)->n_embd, first;
+    for (size_t w = 0; w < e->n_windows; w++) {
+        struct fp4_score score = {.nll = x->nll, .kl = x->kl, .top1 = x->top1, .reference = e->reference + w * length * width};
+        FP4_TRY(ptq_text_window(&e->text, w, e->n_windows, length, &first));
+        FP4_TRY(fp4_model_score(s->source.model, e->text.tokens + first, length, &score));
+        for (size_t j = 0; j + 1 < length; j++) {
+            struct sums *sums[] = {&x->total, &x->document[e->text.document[first + j + 1]]};
+            if (!isfinite(x->nll[j]))
+                return fp4_fail(FP4_ERR_NUMERIC, "%s: the loss of token %zu is not finite", e->work->text, first + j + 1);
+            for (size_t k = 0; k < 2; k++) {
+                sums[k]->n++;
+                sums[k]->top1 += x->top1[j];
+                sums[k]->nll += x->nll[j];
+                sums[k]->kl += x->kl[j];
+            }
+            x->all_kl[x->done++] = x->kl[j];
+        }
+    }
+    return FP4_OK;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The q-quantile as the ⌈qn⌉-th smallest value. */
+static double quantile(const double *sorted, size_t n, double q) {
+    size_t rank = (size_t)ceil(q * (double)n);
+    return sorted[rank > 0 ? rank - 1 : 0];
+}
+
+static fp4_status describe(const struct ptq *s, const struct evaluation *e, struct scores *x, json_t *outcome) {
+    size_t n = x->total.n;
+    json_t *clusters = json_array();
+    qsort(x->all_kl, n, sizeof *x->all_kl, by_value);
+    for (size_t d = 0; d < e->text.n_documents; d++)
+        if (x->document[d].n)
+            json_array_append_new(clusters, json_pack("{s:I, s:I, s:f, s:f, s:I}", "id", (json_int_t)d, "n", (json_int_t)x->document[d].n, "nll",
+                                                      x->document[d].nll, "kl", x->document[d].kl, "top1",
+                                                      (json_int_t)x->document[d].top1));
+    double mean = x->total.nll / (double)n;
+    json_t *part = json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:I, s:I, s:I, s:I}", "windows", (json_int_t)e->n_windows,
+                             "window", (json_int_t)e->work->length, "n_tokens", (json_int_t)n, "nll_mean", mean, "ppl", exp(mean), "kl_mean",
+                             x->total.kl / (double)n, "kl_median", quantile(x->all_kl, n, 0.5), "kl_p99", quantile(x->all_kl, n, 0.99),
+                             "top1", (double)x->total.top1 / (double)n, "clusters", clusters, "packed_bytes",
+                             (json_int_t)s->result.packed_bytes, "unquantized_bytes", (json_int_t)s->result.unquantized_bytes,
+                             "n_quantized", (json_int_t)s->result.n_quantized, "file_bytes", (json_int_t)s->source.file_bytes);
+    if (!part || json_object_update(outcome, part) != 0) {
+        json_decref(part);
+        return fp4_fail(FP4_ERR_MEMORY, "ptq: out of memory");
+    }
+    json_decref(part);
+    if (s->calibration_sha256[0]) {
+        const struct calibration_plan *c = calibration_of(s->source.name);
+        json_object_set_new(outcome, "calibration",
+                            json_pack("{s:s, s:I, s:I, s:s}", "text", c->text, "first", (json_int_t)s->calibration_first, "n",
+                                      (json_int_t)(c->length * c->sequences[s->options.profile]), "sha256", s->calibration_sha256));
+    }
+    return FP4_OK;
+}
+
+static fp4_status trial(void *state, const struct run_trial *t, json_t *outcome, json_t *time) {
+    struct ptq *s = state;
+    const struct payload *p = t->payload;
+    struct evaluation *e = p->evaluation;
+    FP4_TRY(use_model(s, e->model));
+    FP4_TRY(use_evaluation(s, e));
+    FP4_TRY(use_arm(s, p->arm));
+    fp4_model_set_pass(s->source.model, &(struct fp4_pass){.replicate = (uint32_t)t->replicate});
+    size_t length = e->work->length;
+    struct scores x = {0};
+    double start = fp4_now();
+    fp4_status status = FP4_NEW(x.nll, length);
+    if (status == FP4_OK)
+        status = FP4_NEW(x.kl, length);
+    if (status == FP4_OK)
+        status = FP4_NEW(x.top1, length);
+    if (status == FP4_OK)
+        status = FP4_NEW(x.all_kl, e->n_windows * length);
+    if (status == FP4_OK)
+        status = FP4_NEW(x.document, e->text.n_documents);
+    if (status == FP4_OK)
+        status = score_windows(s, e, &x);
+    if (status == FP4_OK)
+        status = describe(s, e, &x, outcome);
+    double seconds = fp4_now() - start;
+    json_object_set_new(time, "seconds", json_real(seconds));
+    json_object_set_new(time, "method_seconds", json_real(s->method_seconds));
+    json_object_set_new(time, "tokens_per_second", json_real((double)(e->n_windows * length) / seconds));
+    fp4_free(x.nll), fp4_free(x.kl), fp4_free(x.top1), fp4_free(x.all_kl), fp4_free(x.document);
+    return status;
+}
+
+static void close_state(void *state) {
+    close_model(state);
+    fp4_free(state);
+}
+
+int main(int argc, char **argv) {
+    static const struct run_experiment ptq = {
+        .name = "ptq",
+        .summary = "which post-training method makes W4A4 accurate?",
+        .list_arms = list_arms,
+        .plan = plan_all,
+        .trial = trial,
+        .close = close_state,
+    };
+    return run_main(&ptq, argc, argv);
+}
