@@ -104,10 +104,10 @@ static void list_arms(FILE *out) {
 static json_t *config_of(const struct ptq *s, const struct arm *a, const struct evaluation *e) {
     const struct calibration_plan *c = calibration_of(e->model);
     const char *pin = fp4_documents_pin(e->work->text);
-    json_t *config = json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s}", "model", source_identity(e->model), "method",
+    json_t *config = json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:s}", "model", source_identity(e->model), "method",
                                a->method ? a->method : "none", "weights", a->weights, "activations", a->activations, "text",
                                e->work->text, "text_sha256", pin ? pin : "", "window", (int)e->work->length, "windows",
-                               (int)e->n_windows, "perturbation", "embedding look-ups times 1 +- 2^-23, none in replicate 0");
+                               e->n_windows == ALL ? json_string("all") : json_integer((json_int_t)e->n_windows), "perturbation", "embedding look-ups times 1 +- 2^-23, none in replicate 0");
     if (config && needs_calibration(a))
         json_object_set_new(config, "calibration",
                             json_pack("{s:s, s:i, s:i, s:f}", "text", c->text, "sequences", (int)c->sequences[s->options.profile],
