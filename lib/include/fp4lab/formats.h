@@ -16,6 +16,7 @@
 #include "fp4lab/base.h"
 
 struct fp4_format; /* one file in lib/formats/ each; see lib/formats/core/format.h */
+extern const struct fp4_format *const fp4_formats_all[]; /* NULL-terminated, by name; generated from lib/formats */
 
 enum fp4_rounding { FP4_ROUND_EVEN = 0, FP4_ROUND_AWAY = 1, FP4_ROUND_STOCHASTIC = 2 };
 
@@ -68,6 +69,9 @@ struct fp4_qtensor {
 
 fp4_status fp4_quantize(const struct fp4_quantizer *q, size_t rows, size_t cols, const float *x,
                         const struct fp4_random *random, struct fp4_qtensor *out);
+/* Same, with the uniforms u [rows, cols] given. */
+fp4_status fp4_quantize_u(const struct fp4_quantizer *q, size_t rows, size_t cols, const float *x, const float *u,
+                          struct fp4_qtensor *out);
 /* y [rows, cols]; bit for bit what fp4_fake_quantize gives. */
 fp4_status fp4_dequantize(const struct fp4_qtensor *t, float *y);
 /* Bytes in memory of codes, scales and tensor scale together: measured, not a formula. */

@@ -1,0 +1,80 @@
+/* Quantization kernels in plain C: the reference rung. */
+#include "kernels/cpu/kernels.h"
+
+static uint32_t amax_bits(size_t n, const float *x) {
+    uint32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = fp4_bits(x[i]) & 0x7fffffffu;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest;
+}
+
+static void block_max(size_t rows, size_t n, size_t stride, size_t block, const float *x, float *b) {
+    for (size_t j = 0; j * block < n; j++) {
+        size_t width = n - j * block < block ? n - j * block : block;
+        uint32_t largest = 0;
+        for (size_t r = 0; r < rows; r++) {
+            uint32_t bits = amax_bits(width, x + r * stride + j * block);
+            largest = bits > largest ? bits : largest;
+        }
+        b[j] = fp4_from_bits(largest);
+    }
+}
+
+static void te_scales(const struct fp4_te *te, size_t blocks, const float *b, float *factor, float *step) {
+    for (size_t j = 0; j < blocks; j++) {
+        float scale = fp4_e4m3_decode(fp4_te_scale(te, b[j]));
+        factor[j] = fp4_te_factor(te, scale);
+        step[j] = fp4_te_step(te, scale);
+    }
+}
+
+static float e2m1_round(enum fp4_rounding rounding, float a, float u) {
+    return rounding == FP4_ROUND_EVEN   ? fp4_e2m1_even(a)
+           : rounding == FP4_ROUND_AWAY ? fp4_e2m1_away(a)
+                                        : fp4_e2m1_stochastic(a, u);
+}
+
+static void e2m1(enum fp4_rounding rounding, size_t rows, size_t n, size_t stride, size_t block, const float *x, const float *u,
+                 const float *factor, const float *step, float *y) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++) {
+            float value = x[r * stride + i], a = value == 0.0f ? 0.0f : fp4_abs(value) * factor[i / block];
+            float q = e2m1_round(rounding, a, u ? u[r * n + i] : 0.0f);
+            y[r * stride + i] = fp4_with_sign(q * step[i / block], value);
+        }
+}
+
+static void int4(struct fp4_int_grid grid, size_t n, size_t block, const float *x, const float *u, const float *scale, float *y) {
+    for (size_t i = 0; i < n; i++) {
+        float s = scale[i / block];
+        y[i] = (float)fp4_int4_round(x[i] / s, grid.low, grid.rounding, u ? u[i] : 0.0f) * s;
+    }
+}
+
+static void hadamard(size_t n, size_t groups, const float *sign, float root, bool inverse, float *x) {
+    for (size_t g = 0; g < groups; g++, x += n) {
+        for (size_t i = 0; i < n && !inverse; i++)
+            x[i] *= sign[i];
+        for (size_t h = 1; h < n; h *= 2)
+            for (size_t i = 0; i < n; i++)
+                if (!(i & h)) {
+                    float a = x[i], c = x[i + h];
+                    x[i] = a + c;
+                    x[i + h] = a - c;
+                }
+        for (size_t i = 0; i < n; i++)
+            x[i] = inverse ? (x[i] * root) * sign[i] : x[i] * root;
+    }
+}
+
+const struct fp4_cpu_kernels fp4_cpu_kernels_ref = {
+    .amax_bits = amax_bits,
+    .block_max = block_max,
+    .te_scales = te_scales,
+    .e2m1 = e2m1,
+    .int4 = int4,
+    .hadamard = hadamard,
+    .uniform = fp4_random_uniform,
+};
