@@ -1,6 +1,6 @@
 /* BF16: fp32 rounded to 8 significant bits, nearest even. No scales; infinities and NaN pass. */
-#include "formats/core/elements.h"
-#include "formats/core/format.h"
+#include "lib/formats/core/elements.h"
+#include "lib/formats/core/format.h"
 
 static void encode(const struct fp4_tensor *t, size_t n, const float *x, const float *u, uint8_t *codes, uint8_t *scale) {
     (void)t, (void)u, (void)scale;

@@ -1,6 +1,6 @@
 /* FP8 E4M3 with one fp32 scale a tensor: s = amax/448. Own definition. */
-#include "formats/core/elements.h"
-#include "formats/core/format.h"
+#include "lib/formats/core/elements.h"
+#include "lib/formats/core/format.h"
 
 static void prepare(struct fp4_tensor *t) {
     t->tensor_scale = t->amax / 448.0f;

@@ -1,7 +1,7 @@
 /* INT4 in groups along rows, symmetric, an fp32 scale a group: scale = (b·clip)/divisor. Own definitions, but div7_5, which is
  * compressed-tensors 0.20.0's symmetric int4. */
-#include "formats/core/e2m1.h"
-#include "kernels/cpu/kernels.h"
+#include "lib/formats/core/e2m1.h"
+#include "lib/kernels/cpu/kernels.h"
 
 enum { GROUPS = FP4_SEGMENT / 16 };
 

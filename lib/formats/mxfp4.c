@@ -1,6 +1,6 @@
 /* MXFP4: E2M1 elements in blocks of 32 with an E8M0 scale. The dialects are rules for the scale's exponent.
  * Source: OCP Microscaling Formats 1.0, section 6.3 (floor); cuBLAS (rceil); torchao, compressed-tensors (even). */
-#include "formats/core/e2m1.h"
+#include "lib/formats/core/e2m1.h"
 
 #include <math.h>
 

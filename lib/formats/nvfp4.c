@@ -1,8 +1,8 @@
 /* NVFP4: E2M1 elements in blocks of 16 (or 16×16 tiles) with an E4M3 scale each, and one fp32 scale a tensor. A dialect is a
  * published library's way to compute them; they differ in the order of fp32 operations, in clamps and in zeros. The
  * definitions are those of golden/formats/README.md. */
-#include "formats/core/e2m1.h"
-#include "kernels/cpu/kernels.h"
+#include "lib/formats/core/e2m1.h"
+#include "lib/kernels/cpu/kernels.h"
 
 #include <math.h>
 

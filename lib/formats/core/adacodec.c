@@ -1,6 +1,6 @@
 /* AdaCodec's FP4 (write-up B): the scale grid 2^(e−7)·(1 + m/8), e = 0 … 15, whose lowest exponent has an implicit one and
  * where 480 takes the place of NaN; elements round away from zero. Source: xilinyu716/AdaCodec cd199ef, utils/quant_utils.py. */
-#include "formats/core/e2m1.h"
+#include "lib/formats/core/e2m1.h"
 
 static const float global = 1.0f / 6.0f;
 

@@ -2,7 +2,7 @@
 #ifndef FP4LAB_FORMATS_DRIVER_H
 #define FP4LAB_FORMATS_DRIVER_H
 
-#include "formats/core/format.h"
+#include "lib/formats/core/format.h"
 
 enum fp4_work { FP4_WORK_FAKE, FP4_WORK_PACK, FP4_WORK_UNPACK };
 

@@ -1,6 +1,6 @@
 /* Fake quantization of formats whose blocks are ±E2M1(|x|·factor)·step, on the fastest kernels. */
-#include "formats/core/e2m1.h"
-#include "kernels/cpu/kernels.h"
+#include "lib/formats/core/e2m1.h"
+#include "lib/kernels/cpu/kernels.h"
 
 enum { BLOCKS = FP4_SEGMENT / 16 };
 

@@ -2,9 +2,9 @@
 #ifndef FP4LAB_FORMATS_E2M1_H
 #define FP4LAB_FORMATS_E2M1_H
 
-#include "formats/core/elements.h"
-#include "formats/core/format.h"
-#include "formats/core/te.h"
+#include "lib/formats/core/elements.h"
+#include "lib/formats/core/format.h"
+#include "lib/formats/core/te.h"
 
 #define FP4_E2M1_MODIFIERS (FP4_MOD_AWAY | FP4_MOD_SR | FP4_MOD_HAD | FP4_MOD_CLIP | FP4_MOD_STORED)
 

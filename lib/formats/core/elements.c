@@ -1,6 +1,6 @@
 /* Element formats. One generic rounding to a small binary format; what differs are limits and special values.
  * Sources: OCP 8-bit Floating Point Specification 1.0 (E4M3, E5M2), OCP Microscaling Formats 1.0 (E2M1, E8M0). */
-#include "formats/core/elements.h"
+#include "lib/formats/core/elements.h"
 
 #include <math.h>
 

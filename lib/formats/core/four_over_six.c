@@ -1,6 +1,6 @@
 /* Four over six: a block's largest value goes to 6 or to 4, whichever has the smaller error. Two implementations: the library of
  * its authors (Cook et al., "Four Over Six", mit-han-lab/fouroversix dadfad6) and TransformerEngine's recipe. */
-#include "formats/core/e2m1.h"
+#include "lib/formats/core/e2m1.h"
 
 #include <math.h>
 

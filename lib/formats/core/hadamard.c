@@ -1,6 +1,6 @@
 /* Random Hadamard transform of groups of 16 to 128 consecutive elements, Sylvester order. Butterflies in the order
  * h = 1, 2, 4, …, then times fl(1/√n): golden/formats/README.md, hadamard. */
-#include "kernels/cpu/kernels.h"
+#include "lib/kernels/cpu/kernels.h"
 
 #include <math.h>
 

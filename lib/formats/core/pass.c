@@ -1,6 +1,6 @@
 /* One pass over a tensor: units of work, tiles, random numbers, packing. */
-#include "formats/core/driver.h"
-#include "kernels/cpu/kernels.h"
+#include "lib/formats/core/driver.h"
+#include "lib/kernels/cpu/kernels.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Quantizing tensors: the public entry points. Two passes: the largest |x|, then the blocks. */
-#include "formats/core/driver.h"
-#include "kernels/cpu/kernels.h"
+#include "lib/formats/core/driver.h"
+#include "lib/kernels/cpu/kernels.h"
 
 #include <stdatomic.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* The spelling of quantizers: FORMAT[:DIALECT][,MODIFIER...]. */
-#include "formats/core/format.h"
+#include "lib/formats/core/format.h"
 
 #include <stdlib.h>
 #include <string.h>

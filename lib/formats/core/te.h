@@ -4,7 +4,7 @@
 #ifndef FP4LAB_FORMATS_TE_H
 #define FP4LAB_FORMATS_TE_H
 
-#include "formats/core/elements.h"
+#include "lib/formats/core/elements.h"
 
 struct fp4_te {
     float encode;  /* S = min(6M/amax, FLT_MAX), M the largest block scale */

@@ -3,7 +3,7 @@
 #ifndef FP4LAB_KERNELS_CPU_H
 #define FP4LAB_KERNELS_CPU_H
 
-#include "formats/core/te.h"
+#include "lib/formats/core/te.h"
 
 struct fp4_int_grid {
     float low; /* −7 or −8; the upper end is 7 */

@@ -1,5 +1,5 @@
 /* Which rung of the CPU kernels runs: the best that the CPU has, or what FP4LAB_CPU names. */
-#include "kernels/cpu/kernels.h"
+#include "lib/kernels/cpu/kernels.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

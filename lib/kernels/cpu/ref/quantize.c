@@ -1,5 +1,5 @@
 /* Quantization kernels in plain C: the reference rung. */
-#include "kernels/cpu/kernels.h"
+#include "lib/kernels/cpu/kernels.h"
 
 static uint32_t amax_bits(size_t n, const float *x) {
     uint32_t largest = 0;
