@@ -36,26 +36,45 @@ static fp4_status index_names(struct fp4_checkpoint *c, const char *path) {
     return FP4_OK;
 }
 
-/* Maps path as files[n_files] (room must be there) and reads it. */
-static fp4_status read_file(struct fp4_checkpoint *c, const char *path, bool shard) {
-    struct io_file *file = &c->files[c->n_files];
-    FP4_TRY(fp4_strdup(path, &file->path));
+/* The next place in files (room must be there), with a copy of its path. */
+static fp4_status add_file(struct fp4_checkpoint *c, const char *path, struct io_file **out) {
+    *out = &c->files[c->n_files];
+    FP4_TRY(fp4_strdup(path, &(*out)->path));
     c->n_files++;
-    FP4_TRY(fp4_map_open(path, &file->map));
-    if (io_is_gguf(&file->map)) {
-        if (shard)
-            return fp4_fail(FP4_ERR_FORMAT, "%s: a GGUF file where the index names safetensors", path);
-        c->kind = "gguf";
-        return io_gguf_read(c, file);
-    }
-    c->kind = "safetensors";
-    return io_safetensors_read(c, file);
+    return FP4_OK;
+}
+
+static fp4_status read_bytes(struct fp4_checkpoint *c, const struct io_file *file) {
+    bool gguf = io_is_gguf(&file->map);
+    c->kind = gguf ? "gguf" : "safetensors";
+    return gguf ? io_gguf_read(c, file) : io_safetensors_read(c, file);
 }
 
 static fp4_status open_file(struct fp4_checkpoint *c, const char *path) {
+    struct io_file *file;
     FP4_TRY(FP4_NEW(c->files, 1));
-    FP4_TRY(read_file(c, path, false));
+    FP4_TRY(add_file(c, path, &file));
+    FP4_TRY(fp4_map_open(path, &file->map));
+    FP4_TRY(read_bytes(c, file));
     return index_names(c, path);
+}
+
+static fp4_status open_memory(struct fp4_checkpoint *c, const char *name, const void *bytes, size_t size) {
+    struct io_file *file;
+    FP4_TRY(FP4_NEW(c->files, 1));
+    FP4_TRY(add_file(c, name, &file));
+    file->borrowed = true;
+    file->map = (struct fp4_map){bytes, size};
+    FP4_TRY(read_bytes(c, file));
+    return index_names(c, name);
+}
+
+static fp4_status open_shard(struct fp4_checkpoint *c, const char *path) {
+    struct io_file *file;
+    FP4_TRY(add_file(c, path, &file));
+    FP4_TRY(fp4_map_open(path, &file->map));
+    c->kind = "safetensors";
+    return io_safetensors_read(c, file);
 }
 
 static fp4_status join(char out[4096], const char *folder, const char *name) {
@@ -116,7 +135,7 @@ static fp4_status read_shards(struct fp4_checkpoint *c, const char *folder, cons
         char path[4096];
         status = join(path, folder, names[i]);
         if (status == FP4_OK)
-            status = read_file(c, path, true);
+            status = open_shard(c, path);
     }
     fp4_free(names);
     FP4_TRY(status);
@@ -156,12 +175,26 @@ fp4_status fp4_checkpoint_open(const char *path, struct fp4_checkpoint **out) {
     return FP4_OK;
 }
 
+fp4_status io_checkpoint_parse(const char *name, const void *bytes, size_t size, struct fp4_checkpoint **out) {
+    struct fp4_checkpoint *c;
+    *out = NULL;
+    FP4_TRY(FP4_NEW(c, 1));
+    fp4_status status = open_memory(c, name, bytes, size);
+    if (status != FP4_OK) {
+        fp4_checkpoint_close(c);
+        return status;
+    }
+    *out = c;
+    return FP4_OK;
+}
+
 void fp4_checkpoint_close(struct fp4_checkpoint *c) {
     if (!c)
         return;
     io_gguf_free(c->gguf);
     for (size_t i = 0; i < c->n_files; i++) {
-        fp4_map_close(&c->files[i].map);
+        if (!c->files[i].borrowed)
+            fp4_map_close(&c->files[i].map);
         fp4_free(c->files[i].path);
     }
     fp4_free(c->files);

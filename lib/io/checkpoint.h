@@ -17,6 +17,7 @@ void io_pool_free(struct io_pool *pool);
 struct io_file {
     char *path;
     struct fp4_map map;
+    bool borrowed; /* the bytes are the caller's */
 };
 
 struct fp4_checkpoint {
@@ -29,6 +30,9 @@ struct fp4_checkpoint {
     struct io_pool pool;
     struct gguf *gguf; /* NULL for safetensors */
 };
+
+/* The same as fp4_checkpoint_open of a file with these bytes; `name` stands for it in messages, and the bytes must outlive *out. */
+fp4_status io_checkpoint_parse(const char *name, const void *bytes, size_t size, struct fp4_checkpoint **out);
 
 /* Makes room for n more tensors; their storage moves. */
 fp4_status io_reserve_tensors(struct fp4_checkpoint *c, size_t n);
