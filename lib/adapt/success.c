@@ -65,12 +65,11 @@ static void first_position(struct measuring *s) {
 
 /* Draws go on only while they agree with the expected tokens, so the distributions along that one path are all they need. */
 static void draw_position(struct measuring *s, size_t k) {
-    struct fp4_random r = {.seed = s->sampling->seed, .stream = FP4_STREAM_SAMPLE};
     for (size_t i = 0; i < s->sampling->n_draws; i++) {
         float u;
         if (!s->alive[i])
             continue;
-        fp4_random_uniform(&r, (uint64_t)i * MAX_EXPECTED + k, 1, &u);
+        fp4_random_uniform(&s->sampling->random, (uint64_t)i * MAX_EXPECTED + k, 1, &u);
         int32_t id = fp4_sample_index(s->p, s->n_vocab, (double)u);
         s->alive[i] = id == s->task->expected[k];
         if (k == 0) {

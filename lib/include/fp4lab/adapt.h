@@ -49,7 +49,7 @@ struct fp4_adapt_sampling {
     double temperature; /* 0: greedy */
     int top_k;          /* 0: all */
     size_t n_draws;
-    uint32_t seed;      /* of the draws; element = draw · 64 + token */
+    struct fp4_random random; /* address of the draws; element = draw · 64 + token */
 };
 struct fp4_adapt_success {
     double entropy;     /* last position, temperature 1 */
