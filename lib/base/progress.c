@@ -11,10 +11,30 @@ double fp4_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* VmHWM of proc(5), which fp4_reset_peak_rss can lower; ru_maxrss never falls. */
 size_t fp4_peak_rss(void) {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (size_t)usage.ru_maxrss * 1024; /* Linux counts in KiB */
+    char line[128];
+    size_t kib = 0;
+    FILE *f = fopen("/proc/self/status", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %zu kB", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    if (kib == 0) {
+        struct rusage usage;
+        getrusage(RUSAGE_SELF, &usage);
+        kib = (size_t)usage.ru_maxrss;
+    }
+    return kib * 1024;
+}
+
+void fp4_reset_peak_rss(void) {
+    FILE *f = fopen("/proc/self/clear_refs", "we");
+    if (f) {
+        fputs("5", f); /* proc(5): resets the peak resident set size */
+        fclose(f);
+    }
 }
 
 void fp4_progress_begin(struct fp4_progress *p, const char *label, double total) {

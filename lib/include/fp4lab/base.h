@@ -148,7 +148,8 @@ void fp4_progress_end(struct fp4_progress *p);
 
 /* Seconds of a monotonic clock. */
 double fp4_now(void);
-/* Largest resident set of the process so far, bytes. */
+/* Largest resident set, bytes, of the process so far or since the last reset; a reset that the kernel refuses is silent. */
 size_t fp4_peak_rss(void);
+void fp4_reset_peak_rss(void);
 
 #endif
