@@ -81,6 +81,8 @@ $(BUILD)/gen/%.c: ci/registry FORCE
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/stamp/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+# Vectors are passed between inlined functions of one file only: GCC's notes on their ABI do not apply.
+$(BUILD)/obj/lib/kernels/cpu/%/nn.o: CFLAGS += -Wno-psabi
 $(BUILD)/obj/lib/kernels/cpu/avx2/%.o: CFLAGS += $(AVX2)
 $(BUILD)/obj/lib/kernels/cpu/avx512/%.o: CFLAGS += $(AVX512)
 $(BUILD)/obj/%.o: %.c $(BUILD)/stamp/flags

@@ -1,0 +1,286 @@
+/* Template of the transformer's kernels. The including file defines NN_TABLE, the name of its table, and is compiled with
+ * its rung's instruction set. 16-lane vectors are GCC's and Clang's vector extension: the compiler cuts them
+ * into whatever the rung has, lane by lane the same IEEE operations. */
+#include "lib/kernels/cpu/nn_kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LANES = 16, RUN = 512 };
+typedef float vf __attribute__((vector_size(64)));
+typedef int32_t vi __attribute__((vector_size(64)));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vf splat(float x) { return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+
+/* m ≤ 16 elements; the missing lanes hold `fill`. */
+INLINE vf load_fill(const float *p, size_t m, float fill) {
+    vf v;
+    if (m == LANES) {
+        memcpy(&v, p, sizeof v);
+        return v;
+    }
+    float lanes[LANES];
+    for (size_t l = 0; l < LANES; l++)
+        lanes[l] = l < m ? p[l] : fill;
+    memcpy(&v, lanes, sizeof v);
+    return v;
+}
+INLINE vf load(const float *p, size_t m) { return load_fill(p, m, 0.0f); }
+INLINE void store(float *p, size_t m, vf v) {
+    if (m == LANES)
+        memcpy(p, &v, sizeof v);
+    else
+        memcpy(p, &v, m * sizeof *p);
+}
+INLINE vf pick(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
+INLINE vf vmax(vf a, vf b) { return pick(a > b, a, b); }
+INLINE vf vmin(vf a, vf b) { return pick(a < b, a, b); }
+
+/* The one tree in which 16 lanes are summed. */
+INLINE float tree(vf v) {
+    float a[LANES];
+    memcpy(a, &v, sizeof a);
+    for (size_t w = LANES / 2; w; w /= 2)
+        for (size_t l = 0; l < w; l++)
+            a[l] += a[l + w];
+    return a[0];
+}
+
+/* Loops over vectors: i is the first element, m how many lanes are in use. */
+#define EACH(i, m, n) for (size_t i = 0, m; i < (n) && (m = (n) - i < LANES ? (n) - i : LANES, true); i += LANES)
+
+/* e^x = 2^k·e^r, |r| ≤ ln2/2: the Taylor polynomial of degree 7 is off by |r|⁸/8! < 6e-9 there. ln 2 is split so that
+ * k·LN2_HIGH is exact; 2^k is applied in two halves so that results below the normal range round once. */
+INLINE vf vexp(vf x) {
+    const float magic = 12582912.0f; /* 1.5·2²³: adding it rounds to an integer */
+    x = vmax(vmin(x, splat(89.0f)), splat(-104.0f));
+    vf t = x * splat(1.44269504088896f) + splat(magic);
+    vf k = t - splat(magic);
+    vf r = x - k * splat(0.693359375f);
+    r = r - k * splat(-2.12194440054690583e-4f);
+    vf p = splat(1.0f / 5040.0f);
+    p = p * r + splat(1.0f / 720.0f);
+    p = p * r + splat(1.0f / 120.0f);
+    p = p * r + splat(1.0f / 24.0f);
+    p = p * r + splat(1.0f / 6.0f);
+    p = p * r + splat(0.5f);
+    p = p * (r * r) + r;
+    p = p + splat(1.0f);
+    vi e = (vi)t - (vi)splat(magic);
+    vi half = e >> 1;
+    vf a = (vf)((half + 127) << 23), b = (vf)((e - half + 127) << 23);
+    return p * a * b;
+}
+
+static void k_exp(size_t n, const float *x, float *y) {
+    EACH(i, m, n) store(y + i, m, vexp(load(x + i, m)));
+}
+
+static float k_dot(size_t n, const float *x, const float *y) {
+    vf s = {0};
+    EACH(i, m, n) s += load(x + i, m) * load(y + i, m);
+    return tree(s);
+}
+
+static float k_norm(size_t n, const float *x, const float *w, float eps, float *y) {
+    float rstd = 1.0f / sqrtf(k_dot(n, x, x) / (float)n + eps);
+    EACH(i, m, n) store(y + i, m, load(x + i, m) * splat(rstd) * load(w + i, m));
+    return rstd;
+}
+
+/* With h = x·rstd: dx = rstd·(w·dy − h·mean(w·dy·h)). */
+static void k_norm_backward(size_t n, const float *x, const float *w, float rstd, const float *dy, float *dx) {
+    vf s = {0};
+    EACH(i, m, n) s += load(w + i, m) * load(dy + i, m) * (load(x + i, m) * splat(rstd));
+    vf mean = splat(tree(s) / (float)n);
+    EACH(i, m, n) {
+        vf h = load(x + i, m) * splat(rstd);
+        store(dx + i, m, load(dx + i, m) + splat(rstd) * (load(w + i, m) * load(dy + i, m) - h * mean));
+    }
+}
+
+static void k_norm_backward_weight(size_t rows, size_t n, size_t ld, const float *x, const float *rstd, const float *dy, float *dw) {
+    for (size_t j = 0; j < n; j += LANES) {
+        size_t m = n - j < LANES ? n - j : LANES;
+        double sum[LANES] = {0};
+        for (size_t t = 0; t < rows; t++) {
+            float product[LANES];
+            vf v = load(dy + t * ld + j, m) * (load(x + t * ld + j, m) * splat(rstd[t]));
+            memcpy(product, &v, sizeof product);
+            for (size_t l = 0; l < LANES; l++)
+                sum[l] += product[l];
+        }
+        for (size_t l = 0; l < m; l++)
+            dw[j + l] += (float)sum[l];
+    }
+}
+
+static void k_rotate(size_t n, float *a, float *b, const float *cosine, const float *sine, bool inverse) {
+    EACH(i, m, n) {
+        vf x = load(a + i, m), y = load(b + i, m), c = load(cosine + i, m), s = load(sine + i, m);
+        if (inverse)
+            s = -s;
+        store(a + i, m, x * c - y * s);
+        store(b + i, m, y * c + x * s);
+    }
+}
+
+INLINE vf sigmoid(vf x) { return splat(1.0f) / (splat(1.0f) + vexp(-x)); }
+
+static void k_silu(size_t n, const float *x, float *y) {
+    EACH(i, m, n) {
+        vf v = load(x + i, m);
+        store(y + i, m, v * sigmoid(v));
+    }
+}
+
+/* silu'(x) = σ·(1 + x·(1 − σ)) */
+INLINE vf silu_slope(vf x, vf s) { return s * (splat(1.0f) + x * (splat(1.0f) - s)); }
+
+static void k_silu_backward(size_t n, const float *x, const float *dy, float *dx) {
+    EACH(i, m, n) {
+        vf v = load(x + i, m);
+        store(dx + i, m, load(dy + i, m) * silu_slope(v, sigmoid(v)));
+    }
+}
+
+static void k_silu_mul(size_t n, const float *gate, const float *up, float *y) {
+    EACH(i, m, n) {
+        vf g = load(gate + i, m);
+        store(y + i, m, g * sigmoid(g) * load(up + i, m));
+    }
+}
+
+static void k_silu_mul_backward(size_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup) {
+    EACH(i, m, n) {
+        vf g = load(gate + i, m), u = load(up + i, m), d = load(dy + i, m), s = sigmoid(g);
+        store(dgate + i, m, d * u * silu_slope(g, s));
+        store(dup + i, m, d * (g * s));
+    }
+}
+
+static void k_add(size_t n, const float *x, float *y) {
+    EACH(i, m, n) store(y + i, m, load(y + i, m) + load(x + i, m));
+}
+static void k_axpy(size_t n, float a, const float *x, float *y) {
+    EACH(i, m, n) store(y + i, m, load(y + i, m) + splat(a) * load(x + i, m));
+}
+static void k_scale(size_t n, float a, float *x) {
+    EACH(i, m, n) store(x + i, m, splat(a) * load(x + i, m));
+}
+
+static float k_max(size_t n, const float *x) {
+    vf v = splat(-INFINITY);
+    EACH(i, m, n) v = vmax(load_fill(x + i, m, -INFINITY), v);
+    float a[LANES], best;
+    memcpy(a, &v, sizeof a);
+    best = a[0];
+    for (size_t l = 1; l < LANES; l++)
+        best = a[l] > best ? a[l] : best;
+    return best;
+}
+
+static void clear(size_t n, size_t width, float *s) {
+    if (width > n)
+        memset(s + n, 0, (width - n) * sizeof *s);
+}
+
+/* scale > 0: the maximum of the products is the product of the maximum (rounding is monotonic). */
+static void k_softmax(size_t n, size_t width, float scale, float *s, float *max, float *inverse_sum) {
+    float top = k_max(n, s) * scale;
+    vf sum = {0};
+    EACH(i, m, n) {
+        vf e = vexp(load_fill(s + i, m, -INFINITY) * splat(scale) - splat(top));
+        store(s + i, m, e);
+        sum += e;
+    }
+    float inverse = 1.0f / tree(sum);
+    k_scale(n, inverse, s);
+    clear(n, width, s);
+    *max = top;
+    *inverse_sum = inverse;
+}
+
+static void k_softmax_again(size_t n, size_t width, float scale, float *s, float max, float inverse_sum) {
+    EACH(i, m, n) store(s + i, m, splat(inverse_sum) * vexp(load(s + i, m) * splat(scale) - splat(max)));
+    clear(n, width, s);
+}
+
+static void k_softmax_backward(size_t n, const float *p, float *dp, float dot, float scale) {
+    EACH(i, m, n) store(dp + i, m, load(p + i, m) * (load(dp + i, m) - splat(dot)) * splat(scale));
+}
+
+static float k_maximum(size_t n, const float *x, int32_t *index) {
+    float top = k_max(n, x);
+    size_t i = 0;
+    while (i + 1 < n && x[i] != top)
+        i++;
+    *index = (int32_t)i;
+    return top;
+}
+
+static double k_exp_sum(size_t n, const float *x, float max) {
+    double total = 0.0;
+    for (size_t at = 0; at < n; at += RUN) {
+        size_t count = n - at < RUN ? n - at : RUN;
+        vf s = {0};
+        EACH(i, m, count) s += vexp(load_fill(x + at + i, m, -INFINITY) - splat(max));
+        total += (double)tree(s);
+    }
+    return total;
+}
+
+static void k_exp_scale(size_t n, float *x, float max, float factor) {
+    EACH(i, m, n) store(x + i, m, vexp(load(x + i, m) - splat(max)) * splat(factor));
+}
+
+static double k_sum_squares(size_t n, const float *x) {
+    double lanes[LANES] = {0}, total = 0.0;
+    for (size_t i = 0; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lanes[l] += (double)x[i + l] * (double)x[i + l];
+    for (size_t i = n - n % LANES; i < n; i++)
+        lanes[i % LANES] += (double)x[i] * (double)x[i];
+    for (size_t l = 0; l < LANES; l++)
+        total += lanes[l];
+    return total;
+}
+
+static void k_adamw(size_t n, float *restrict p, const float *restrict g, float *restrict m, float *restrict v,
+                    const struct fp4_adamw_scalars *s) {
+    const struct fp4_adamw_scalars a = *s;
+    for (size_t i = 0; i < n; i++) {
+        float gradient = g[i] * a.gradient_scale;
+        float m1 = a.beta1 * m[i] + a.one_minus_beta1 * gradient;
+        float v1 = a.beta2 * v[i] + a.one_minus_beta2 * gradient * gradient;
+        m[i] = m1;
+        v[i] = v1;
+        p[i] = p[i] * a.decay - a.step * (m1 / (sqrtf(v1) * a.root2 + a.eps));
+    }
+}
+
+const struct fp4_nn_kernels NN_TABLE = {
+    .exp = k_exp,
+    .norm = k_norm,
+    .norm_backward = k_norm_backward,
+    .norm_backward_weight = k_norm_backward_weight,
+    .rotate = k_rotate,
+    .silu = k_silu,
+    .silu_backward = k_silu_backward,
+    .silu_mul = k_silu_mul,
+    .silu_mul_backward = k_silu_mul_backward,
+    .add = k_add,
+    .axpy = k_axpy,
+    .scale = k_scale,
+    .dot = k_dot,
+    .softmax = k_softmax,
+    .softmax_again = k_softmax_again,
+    .softmax_backward = k_softmax_backward,
+    .maximum = k_maximum,
+    .exp_sum = k_exp_sum,
+    .exp_scale = k_exp_scale,
+    .sum_squares = k_sum_squares,
+    .adamw = k_adamw,
+};
