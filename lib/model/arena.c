@@ -1,0 +1,164 @@
+/* Memory of a pass: activations in one allocation, scratch buffers, rotary tables. */
+#include <math.h>
+
+#include "lib/model/internal.h"
+
+/* First measures (memory NULL), then hands out. */
+struct bump {
+    float *memory;
+    size_t used;
+    bool overflow;
+};
+static float *take(struct bump *b, size_t rows, size_t cols) {
+    size_t n, end;
+    if (!fp4_size_mul(rows, cols, &n) || !fp4_size_add(n, 15, &n) || !fp4_size_add(b->used, n / 16 * 16, &end)) {
+        b->overflow = true;
+        return NULL;
+    }
+    float *p = b->memory ? b->memory + b->used : NULL;
+    b->used = end;
+    return p;
+}
+
+static void lay_block(const struct fp4_config *c, struct bump *b, size_t R, bool grad, struct fp4_block_acts *a) {
+    size_t d = c->n_embd, width = c->n_head * c->head_dim, kv = c->n_kv_head * c->head_dim;
+    a->in = take(b, R, d);
+    a->mid = grad ? take(b, R, d) : a->in;
+    a->norm1 = take(b, R, d);
+    a->norm2 = grad ? take(b, R, d) : a->norm1;
+    a->rstd1 = take(b, R, 1);
+    a->rstd2 = take(b, R, 1);
+    a->q = take(b, R, width + (c->arch == FP4_ARCH_WRITEUP_D ? 2 * kv : 0));
+    if (c->arch == FP4_ARCH_WRITEUP_D) {
+        a->k = a->q ? a->q + width : NULL;
+        a->v = a->q ? a->k + kv : NULL;
+    } else {
+        a->k = take(b, R, kv);
+        a->v = take(b, R, kv);
+    }
+    a->attention = take(b, R, width);
+    a->stats = grad ? take(b, R, 2 * c->n_head) : NULL;
+    a->gate = c->arch == FP4_ARCH_WRITEUP_D ? NULL : take(b, R, c->n_ff);
+    a->up = take(b, R, c->n_ff);
+    a->act = grad ? take(b, R, c->n_ff) : a->up;
+}
+
+static void lay_gradients(const struct fp4_config *c, struct bump *b, size_t R, struct fp4_arena *a) {
+    size_t d = c->n_embd, width = c->n_head * c->head_dim, kv = c->n_kv_head * c->head_dim;
+    a->dx = take(b, R, d);
+    a->dnorm = take(b, R, d);
+    a->dhidden = take(b, R, d);
+    a->dq = take(b, R, width + (c->arch == FP4_ARCH_WRITEUP_D ? 2 * kv : 0));
+    if (c->arch == FP4_ARCH_WRITEUP_D) {
+        a->dk = a->dq ? a->dq + width : NULL;
+        a->dv = a->dq ? a->dk + kv : NULL;
+    } else {
+        a->dk = take(b, R, kv);
+        a->dv = take(b, R, kv);
+    }
+    a->dattention = take(b, R, width);
+    a->dgate = c->arch == FP4_ARCH_WRITEUP_D ? NULL : take(b, R, c->n_ff);
+    a->dup = take(b, R, c->n_ff);
+}
+
+static void lay(const struct fp4_config *c, struct bump *b, size_t R, bool grad, struct fp4_arena *a) {
+    for (size_t i = 0; i < c->n_layer; i++)
+        if (grad || i == 0)
+            lay_block(c, b, R, grad, &a->block[i]);
+        else
+            a->block[i] = a->block[0];
+    a->last = grad ? take(b, R, c->n_embd) : a->block[0].in;
+    a->hidden = take(b, R, c->n_embd);
+    a->rstd = take(b, R, 1);
+    if (grad)
+        lay_gradients(c, b, R, a);
+}
+
+fp4_status fp4_arena_prepare(struct fp4_model *m, size_t B, size_t T, bool grad) {
+    struct fp4_arena *a = &m->arena;
+    struct bump b = {0};
+    size_t R;
+    if (a->memory && a->B == B && a->T == T && a->grad == grad)
+        return FP4_OK;
+    if (!fp4_size_mul(B, T, &R))
+        return fp4_fail(FP4_ERR_ARG, "%zu sequences of %zu tokens are too many", B, T);
+    lay(&m->config, &b, R, grad, a);
+    if (b.overflow)
+        return fp4_fail(FP4_ERR_ARG, "%zu sequences of %zu tokens are too many", B, T);
+    if (b.used > a->capacity) {
+        m->be->free(a->memory);
+        a->memory = NULL;
+        a->capacity = 0;
+        FP4_TRY(m->be->alloc(b.used, &a->memory));
+        a->capacity = b.used;
+    }
+    b = (struct bump){.memory = a->memory};
+    lay(&m->config, &b, R, grad, a);
+    a->B = B;
+    a->T = T;
+    a->grad = grad;
+    return FP4_OK;
+}
+
+static fp4_status grow(const struct fp4_backend *be, struct fp4_buffer *b, size_t n) {
+    if (n <= b->capacity)
+        return FP4_OK;
+    be->free(b->p);
+    *b = (struct fp4_buffer){0};
+    FP4_TRY(be->alloc(n, &b->p));
+    b->capacity = n;
+    return FP4_OK;
+}
+
+fp4_status fp4_scratch(struct fp4_model *m, int use, size_t n, float **out) {
+    FP4_TRY(grow(m->be, &m->scratch[use], n));
+    *out = m->scratch[use].p;
+    return FP4_OK;
+}
+
+void fp4_arena_release(struct fp4_model *m) {
+    m->be->free(m->arena.memory);
+    for (size_t i = 0; i < SCRATCH_COUNT; i++)
+        m->be->free(m->scratch[i].p);
+    m->be->free(m->cosine);
+    m->be->free(m->sine);
+    fp4_free(m->host.p);
+}
+
+/* Frequency of channel pair c. Llama: θ^(−2c/D). The write-up's net: θ^(−c/(D/4 − 1)) for c < D/4, else 0. */
+static double frequency(const struct fp4_config *c, size_t channel) {
+    if (c->arch != FP4_ARCH_WRITEUP_D)
+        return pow(c->rope_theta, -2.0 * (double)channel / (double)c->head_dim);
+    size_t quarter = c->head_dim / 4;
+    if (channel >= quarter)
+        return 0.0;
+    return quarter > 1 ? pow(c->rope_theta, -(double)channel / (double)(quarter - 1)) : 1.0;
+}
+
+fp4_status fp4_rotary_prepare(struct fp4_model *m, size_t positions) {
+    if (positions <= m->positions)
+        return FP4_OK;
+    size_t half = m->config.head_dim / 2, n = positions * half;
+    float *host;
+    m->be->free(m->cosine);
+    m->be->free(m->sine);
+    m->cosine = m->sine = NULL;
+    m->positions = 0;
+    FP4_TRY(m->be->alloc(n, &m->cosine));
+    FP4_TRY(m->be->alloc(n, &m->sine));
+    FP4_TRY(FP4_NEW(host, 2 * n));
+    /* the write-up's net turns the other way */
+    double sense = m->config.arch == FP4_ARCH_WRITEUP_D ? -1.0 : 1.0;
+    for (size_t i = 0; i < n; i++) {
+        double angle = (double)(i / half) * frequency(&m->config, i % half);
+        host[i] = (float)cos(angle);
+        host[n + i] = (float)(sense * sin(angle));
+    }
+    fp4_status status = m->be->upload(n, host, m->cosine);
+    if (status == FP4_OK)
+        status = m->be->upload(n, host + n, m->sine);
+    fp4_free(host);
+    if (status == FP4_OK)
+        m->positions = positions;
+    return status;
+}

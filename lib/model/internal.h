@@ -1,0 +1,122 @@
+/* lib/model/internal.h: what the files of this folder share. */
+#ifndef FP4LAB_MODEL_INTERNAL_H
+#define FP4LAB_MODEL_INTERNAL_H
+
+#include "fp4lab/model.h"
+#include "lib/backend/backend.h"
+
+enum { HEAD_ROWS = 256 }; /* rows of logits that exist at a time; a multiple of every block size */
+
+/* Indices of a block's parameters and linear layers; SIZE_MAX: the family has none. */
+struct fp4_block {
+    size_t norm1, norm2;                   /* parameters */
+    size_t q, k, v, qkv, o, gate, up, down; /* linear layers */
+};
+
+/* Activations of one block, backend memory; R rows. A = H·D, K = KV·D. */
+struct fp4_block_acts {
+    float *in, *mid;         /* residual stream before each half [R, d] */
+    float *norm1, *norm2;    /* [R, d] */
+    float *rstd1, *rstd2;    /* [R] */
+    float *q, *k, *v;        /* [R, A], [R, K], [R, K]; the write-up's net: slices of one [R, 3d] */
+    float *attention, *stats; /* [R, A]; [B, H, T, 2] */
+    float *gate, *up, *act;  /* [R, ff] */
+};
+
+/* All activations of a pass in one allocation. Without gradients every block uses the same buffers and mid == in. */
+struct fp4_arena {
+    float *memory;
+    size_t capacity;
+    size_t B, T;
+    bool grad;
+    struct fp4_block_acts *block; /* [n_layer] */
+    float *last, *hidden, *rstd;  /* residual stream at the end [R, d], after the last norm [R, d], [R] */
+    /* gradients, with grad only */
+    float *dx, *dnorm, *dq, *dk, *dv, *dattention, *dgate, *dup, *dhidden;
+};
+
+struct fp4_buffer {
+    float *p;
+    size_t capacity;
+};
+
+/* Scratch buffers by use. */
+enum { SCRATCH_A, SCRATCH_B, SCRATCH_HEAD_X, SCRATCH_HEAD_W, SCRATCH_HEAD_WT, SCRATCH_HEAD_XT, SCRATCH_LOGITS, SCRATCH_REFERENCE,
+       SCRATCH_COUNT };
+
+struct fp4_model {
+    const struct fp4_backend *be;
+    struct fp4_config config;
+    size_t n_params, n_linear, n_elements, n_stored; /* n_stored: floats of `data`, with padding */
+    struct fp4_param *params;
+    struct fp4_linear *linear;
+    struct fp4_block *block;
+    size_t embed, final_norm, head; /* parameters embed and final_norm; linear layer head */
+    float *data, *grad;             /* all parameters, all gradients */
+    bool *fresh;                    /* [n_params]: gradient counts as zero whatever its memory holds: the first product overwrites it */
+    struct fp4_pass pass;
+    fp4_linear_hook hook;
+    void *hook_context;
+    struct fp4_arena arena;
+    struct fp4_buffer scratch[SCRATCH_COUNT];
+    struct fp4_buffer host; /* host copies for hooks */
+    float *cosine, *sine;   /* rotary tables [positions, D/2] */
+    size_t positions;
+};
+
+/* arena.c */
+fp4_status fp4_arena_prepare(struct fp4_model *m, size_t B, size_t T, bool grad);
+void fp4_arena_release(struct fp4_model *m);
+/* A scratch buffer of at least n floats; its contents are lost. */
+fp4_status fp4_scratch(struct fp4_model *m, int use, size_t n, float **out);
+fp4_status fp4_rotary_prepare(struct fp4_model *m, size_t positions);
+
+/* build.c: names, shapes and storage of a configuration's parameters and linear layers */
+fp4_status fp4_model_build(const struct fp4_config *config, const struct fp4_backend *backend, struct fp4_model **out);
+
+/* linear.c: products under a policy. x [R, n_in], y [R, n_out]. */
+/* An operand as a product takes it: [rows, cols] as stored with row stride ld, or transposed [cols, rows]. */
+struct fp4_prepared {
+    const float *p;
+    size_t ld;
+    bool transposed;
+};
+/* Operand `which` of a layer's product, quantized into scratch where its policy says so. */
+fp4_status fp4_linear_operand(struct fp4_model *m, const struct fp4_linear *l, enum fp4_operand which, size_t rows, const float *x,
+                              int scratch, int scratch_transposed, struct fp4_prepared *out);
+/* y = x Wᵀ, or y += x Wᵀ; calls the hook first. */
+fp4_status fp4_linear_forward(struct fp4_model *m, const struct fp4_linear *l, size_t R, const float *x, float *y, bool add);
+fp4_status fp4_linear_hook_call(struct fp4_model *m, const struct fp4_linear *l, size_t R, const float *x);
+/* dx (+)= dy W; gradient of the weight += dyᵀ x. */
+fp4_status fp4_linear_backward(struct fp4_model *m, const struct fp4_linear *l, size_t R, const float *x, const float *dy, float *dx,
+                               bool add);
+/* Weight gradient from prepared operands: grad += dyᵀ x over R rows. */
+fp4_status fp4_linear_weight_gradient(struct fp4_model *m, const struct fp4_linear *l, size_t R, const struct fp4_prepared *dy,
+                                      const struct fp4_prepared *x);
+/* The gradient of a parameter, made zero first when it is fresh. */
+fp4_status fp4_grad_of(struct fp4_model *m, size_t param, float **grad);
+
+/* forward.c. cache: see generate.c */
+struct fp4_cache {
+    size_t room, used; /* positions */
+    float **k, **v;    /* [n_layer], each [room, K] */
+};
+fp4_status fp4_check_tokens(const struct fp4_model *m, const int32_t *tokens, size_t n, size_t T);
+/* Leaves the arena's hidden [B·T, d]. */
+fp4_status fp4_forward(struct fp4_model *m, const int32_t *tokens, size_t B, size_t T, bool grad, struct fp4_cache *cache);
+fp4_status fp4_forward_embed(struct fp4_model *m, const int32_t *tokens, size_t R, float *x);
+fp4_status fp4_forward_block(struct fp4_model *m, size_t layer, size_t B, size_t T, struct fp4_cache *cache);
+
+/* backward.c: from the arena's dhidden [B·T, d] to all gradients */
+fp4_status fp4_backward(struct fp4_model *m, const int32_t *tokens, size_t B, size_t T);
+
+/* head.c */
+struct fp4_head {
+    struct fp4_prepared x, w;
+};
+/* Quantizes the head's operands for all R rows of hidden states at once. */
+fp4_status fp4_head_begin(struct fp4_model *m, size_t R, const float *hidden, struct fp4_head *h);
+/* logits [n, V] of rows first … first+n−1 */
+fp4_status fp4_head_logits(struct fp4_model *m, const struct fp4_head *h, size_t first, size_t n, float *logits);
+
+#endif
