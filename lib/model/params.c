@@ -1,0 +1,147 @@
+/* Parameters: initial values, host copies, hash, snapshots, files. */
+#include <stdio.h>
+
+#include "lib/model/internal.h"
+
+fp4_status fp4_model_get(struct fp4_model *m, const struct fp4_param *p, float *host) {
+    return m->be->download(p->elements, p->data, host);
+}
+fp4_status fp4_model_set(struct fp4_model *m, struct fp4_param *p, const float *host) {
+    return m->be->upload(p->elements, host, p->data);
+}
+fp4_status fp4_model_get_grad(struct fp4_model *m, const struct fp4_param *p, float *host) {
+    float *grad;
+    if (!p->grad)
+        return fp4_fail(FP4_ERR_ARG, "%s has no gradient: fp4_model_enable_grad comes first", p->name);
+    FP4_TRY(fp4_grad_of(m, (size_t)(p - m->params), &grad));
+    return m->be->download(p->elements, grad, host);
+}
+
+static size_t largest(const struct fp4_model *m) {
+    size_t most = 0;
+    for (size_t i = 0; i < m->n_params; i++)
+        most = m->params[i].elements > most ? m->params[i].elements : most;
+    return most;
+}
+
+static fp4_status initialise(struct fp4_model *m, uint32_t seed, float *host) {
+    for (size_t i = 0; i < m->n_params; i++) {
+        struct fp4_param *p = &m->params[i];
+        struct fp4_random random = {.seed = seed, .stream = FP4_STREAM_INIT, .layer = (uint32_t)i};
+        if (p->rows > 1)
+            fp4_random_normal(&random, 0, p->elements, host);
+        for (size_t j = 0; j < p->elements; j++)
+            host[j] = p->rows > 1 ? 0.02f * host[j] : 1.0f;
+        FP4_TRY(m->be->upload(p->elements, host, p->data));
+    }
+    return FP4_OK;
+}
+
+fp4_status fp4_model_create(const struct fp4_config *config, uint32_t seed, const struct fp4_backend *backend, struct fp4_model **out) {
+    struct fp4_model *m;
+    float *host;
+    *out = NULL;
+    FP4_TRY(fp4_model_build(config, backend, &m));
+    fp4_status status = FP4_NEW(host, largest(m));
+    if (status == FP4_OK)
+        status = initialise(m, seed, host);
+    fp4_free(host);
+    if (status != FP4_OK) {
+        fp4_model_free(m);
+        return status;
+    }
+    *out = m;
+    return FP4_OK;
+}
+
+static fp4_status hash_params(struct fp4_model *m, struct fp4_sha256 *h, float *host) {
+    for (size_t i = 0; i < m->n_params; i++) {
+        FP4_TRY(fp4_model_get(m, &m->params[i], host));
+        fp4_sha256_update(h, host, m->params[i].elements * sizeof *host);
+    }
+    return FP4_OK;
+}
+
+fp4_status fp4_model_hash(struct fp4_model *m, char hex[65]) {
+    struct fp4_sha256 h;
+    float *host;
+    FP4_TRY(FP4_NEW(host, largest(m)));
+    fp4_status status = fp4_sha256_begin(&h);
+    if (status == FP4_OK) {
+        status = hash_params(m, &h, host);
+        fp4_sha256_end(&h, hex);
+    }
+    fp4_free(host);
+    return status;
+}
+
+/* ---- snapshots ---- */
+
+struct fp4_snapshot {
+    const struct fp4_backend *be;
+    size_t n;
+    float *data;
+};
+
+fp4_status fp4_model_snapshot(struct fp4_model *m, struct fp4_snapshot **out) {
+    struct fp4_snapshot *s;
+    *out = NULL;
+    FP4_TRY(FP4_NEW(s, 1));
+    s->be = m->be;
+    s->n = m->n_stored;
+    fp4_status status = m->be->alloc(s->n, &s->data);
+    if (status == FP4_OK)
+        status = m->be->copy(s->n, m->data, s->data);
+    if (status != FP4_OK) {
+        fp4_snapshot_free(s);
+        return status;
+    }
+    *out = s;
+    return FP4_OK;
+}
+
+fp4_status fp4_model_restore(struct fp4_model *m, const struct fp4_snapshot *s) {
+    if (s->n != m->n_stored || s->be != m->be)
+        return fp4_fail(FP4_ERR_ARG, "snapshot of another model: %zu floats, this one has %zu", s->n, m->n_stored);
+    return m->be->copy(s->n, s->data, m->data);
+}
+
+void fp4_snapshot_free(struct fp4_snapshot *s) {
+    if (!s)
+        return;
+    s->be->free(s->data);
+    fp4_free(s);
+}
+
+/* ---- files ---- */
+
+static fp4_status write_weights(struct fp4_model *m, const char *path, struct fp4_tensor_out *tensors, float *host) {
+    size_t at = 0;
+    for (size_t i = 0; i < m->n_params; i++) {
+        const struct fp4_param *p = &m->params[i];
+        FP4_TRY(fp4_model_get(m, p, host + at));
+        tensors[i] = (struct fp4_tensor_out){.name = p->name, .dtype = FP4_F32, .n_dims = p->rows > 1 ? 2 : 1, .data = host + at};
+        tensors[i].shape[0] = p->rows > 1 ? p->rows : p->cols;
+        tensors[i].shape[1] = p->rows > 1 ? p->cols : 0;
+        at += p->elements;
+    }
+    return fp4_safetensors_write(path, tensors, m->n_params);
+}
+
+fp4_status fp4_model_save(struct fp4_model *m, const char *folder) {
+    char path[4096];
+    struct fp4_tensor_out *tensors;
+    float *host = NULL;
+    if (snprintf(path, sizeof path, "%s/model.safetensors", folder) >= (int)sizeof path)
+        return fp4_fail(FP4_ERR_ARG, "%s: the path is too long", folder);
+    FP4_TRY(fp4_make_dirs(folder));
+    FP4_TRY(FP4_NEW(tensors, m->n_params));
+    fp4_status status = FP4_NEW(host, m->n_elements);
+    if (status == FP4_OK)
+        status = write_weights(m, path, tensors, host);
+    fp4_free(host);
+    fp4_free(tensors);
+    FP4_TRY(status);
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    return fp4_config_write_json(path, &m->config);
+}
