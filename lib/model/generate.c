@@ -42,7 +42,7 @@ static fp4_status feed(struct fp4_model *m, struct fp4_cache *c, const int32_t *
 static int32_t choose(const struct fp4_sampler *s, const float *logits, size_t V, size_t position, double *p) {
     int32_t best = 0;
     float u;
-    if (!s || s->temperature == 0.0f) {
+    if (!s || s->temperature == 0.0) {
         for (size_t i = 1; i < V; i++)
             if (logits[i] > logits[best])
                 best = (int32_t)i;

@@ -96,7 +96,7 @@ fp4_status fp4_model_block(struct fp4_model *m, size_t layer, size_t n, float *h
 
 /* ---- generation: KV cache ---- */
 struct fp4_sampler {
-    float temperature;   /* 0: greedy */
+    double temperature;  /* 0: greedy */
     int top_k;           /* 0: all */
     struct fp4_random random; /* step is advanced by the position */
 };
