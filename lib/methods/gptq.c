@@ -89,23 +89,18 @@ static fp4_status inverse_factor(size_t k, const float *hessian, double damping,
 
 /* One lazy batch of columns [first, first + width) of all rows. */
 struct batch {
-    const struct fp4_quantizer *q;
+    const struct fp4_tensor *tensor;
     float *w, *error; /* [n_out, k], [n_out, LAZY] */
     const float *u;   /* [k, k] */
-    size_t n_out, k, first, width, block;
-    float amax;
+    size_t n_out, k, first, width;
 };
 
 static void round_row(const struct batch *b, float *w, float *error) {
     struct method_grid grid = {0};
     for (size_t i = 0; i < b->width; i++) {
         size_t column = b->first + i;
-        if (column % b->block == 0) {
-            float largest = 0;
-            for (size_t j = column; j < column + b->block && j < b->k; j++)
-                largest = fmaxf(largest, fabsf(w[j]));
-            grid = method_grid_of(b->q, b->amax, largest);
-        }
+        if (column % b->tensor->block == 0)
+            method_grid_of(b->tensor, b->k - column < b->tensor->block ? b->k - column : b->tensor->block, w + column, &grid);
         const float *u = b->u + column * b->k;
         float rounded = method_grid_round(&grid, w[column]), e = (w[column] - rounded) / u[column];
         w[column] = rounded;
@@ -122,15 +117,15 @@ static void round_rows(void *context, size_t task) {
 }
 
 static fp4_status round_matrix(const struct fp4_quantizer *q, size_t n_out, size_t k, const float *u, float *w) {
-    size_t block;
-    float *error;
-    FP4_TRY(method_grid_block(q, &block));
-    if (LAZY % block)
-        return fp4_fail(FP4_ERR_UNSUPPORTED, "gptq: scale blocks of %zu do not divide batches of %d columns", block, LAZY);
-    FP4_TRY(FP4_NEW(error, n_out * LAZY));
-    struct batch b = {q, w, error, u, n_out, k, 0, 0, block, 0};
+    struct fp4_tensor tensor;
+    float *error, amax = 0;
     for (size_t i = 0; i < n_out * k; i++)
-        b.amax = fmaxf(b.amax, fabsf(w[i]));
+        amax = fmaxf(amax, fabsf(w[i]));
+    FP4_TRY(method_grid_prepare(q, amax, &tensor));
+    if (tensor.block == 0 || LAZY % tensor.block)
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "gptq: scale blocks of %zu do not divide batches of %d columns", tensor.block, LAZY);
+    FP4_TRY(FP4_NEW(error, n_out * LAZY));
+    struct batch b = {&tensor, w, error, u, n_out, k, 0, 0};
     for (; b.first < k; b.first += LAZY) {
         b.width = k - b.first < LAZY ? k - b.first : LAZY;
         fp4_parallel_for((n_out + ROWS - 1) / ROWS, round_rows, &b);
@@ -207,10 +202,10 @@ static fp4_status quantize_block(struct gptq *g, size_t layer, struct fp4_method
 
 static fp4_status apply(struct fp4_model *m, const struct fp4_method_options *o, struct fp4_method_result *result) {
     *result = (struct fp4_method_result){0};
-    size_t block;
+    struct fp4_tensor tensor;
     if (fp4_quantizer_is_none(&o->weights) || !o->calibration || o->n_sequences == 0 || o->length == 0)
         return fp4_fail(FP4_ERR_ARG, "gptq: needs a weight quantizer and calibration tokens");
-    FP4_TRY(method_grid_block(&o->weights, &block));
+    FP4_TRY(method_grid_prepare(&o->weights, 1, &tensor)); /* before any work: can this quantizer be used? */
     const struct fp4_config *config = fp4_model_config(m);
     struct gptq g = {.model = m, .o = o};
     FP4_TRY(FP4_NEW(g.hidden, o->n_sequences * o->length * config->n_embd));

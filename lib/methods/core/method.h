@@ -3,6 +3,7 @@
 #define FP4LAB_METHODS_CORE_METHOD_H
 
 #include "fp4lab/methods.h"
+#include "lib/formats/core/format.h"
 
 /* True for the linear layers that methods quantize: all but the head. */
 bool method_wants(const struct fp4_linear *linear);
@@ -17,17 +18,16 @@ void method_progress(const struct fp4_method_options *o, double share);
 
 /* ---- one scale block, element by element: for methods that round in sequence ---- */
 
-/* The grid of one block: how an element becomes its quantized value. */
+/* The 16 values that a block's elements can take once its scale is chosen, ascending. */
 struct method_grid {
-    enum { METHOD_GRID_E2M1, METHOD_GRID_INT } kind;
-    float encode; /* E2M1: code = round(x · encode); integers: round(x / encode) */
-    float decode; /* value = code · decode */
-    float lowest; /* of integer codes; the highest is 7 */
+    float value[16];
 };
-/* Block size along the reduction axis of nvfp4:te, mxfp4 and int4; FP4_ERR_UNSUPPORTED names any other quantizer. */
-fp4_status method_grid_block(const struct fp4_quantizer *q, size_t *block);
-/* The grid of a block with largest magnitude `block_amax` in a tensor with largest magnitude `tensor_amax`. */
-struct method_grid method_grid_of(const struct fp4_quantizer *q, float tensor_amax, float block_amax);
+/* Prepares `t` for a tensor with largest magnitude `amax`; FP4_ERR_UNSUPPORTED names a quantizer whose blocks cannot be rounded one element
+ * at a time (not 4 bits, blocks that are not runs of a row, stochastic rounding). */
+fp4_status method_grid_prepare(const struct fp4_quantizer *q, float amax, struct fp4_tensor *t);
+/* The grid that the format chooses for the block x[n]. */
+void method_grid_of(const struct fp4_tensor *t, size_t n, const float *x, struct method_grid *out);
+/* The nearest value of the grid. */
 float method_grid_round(const struct method_grid *g, float x);
 
 #endif
