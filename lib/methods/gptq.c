@@ -155,6 +155,8 @@ static fp4_status quantize_layer(struct gptq *g, struct fp4_linear *linear, stru
     if (status == FP4_OK)
         status = round_matrix(&g->o->weights, linear->n_out, k, u, w);
     if (status == FP4_OK)
+        status = method_turn_back(linear, g->o, w);
+    if (status == FP4_OK)
         status = fp4_model_set(g->model, param, w);
     fp4_free(w);
     fp4_free(u);

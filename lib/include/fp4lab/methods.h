@@ -18,8 +18,8 @@ struct fp4_method_result {
     size_t unquantized_bytes; /* the same weights in 16 bit */
     size_t n_quantized;       /* linear layers */
 };
-/* A method rewrites the weights of every linear layer but the head in place (their dequantized quantized values, in the basis of
- * the layer's input) and sets the policies of their activations. */
+/* A method rewrites the weights of every linear layer but the head in place (the values that their packed
+ * form decodes to, in the basis of the layer's input) and sets the policies of their activations. */
 struct fp4_method {
     const char *name, *summary, *source; /* source: paper or specification */
     bool needs_calibration;

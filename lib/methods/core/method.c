@@ -22,7 +22,16 @@ fp4_status method_pack(const struct fp4_linear *linear, const struct fp4_method_
     result->n_quantized++;
     fp4_status status = values ? fp4_dequantize(&packed, values) : FP4_OK;
     fp4_qtensor_free(&packed);
-    return status;
+    return status == FP4_OK && values ? method_turn_back(linear, o, values) : status;
+}
+
+fp4_status method_turn_back(const struct fp4_linear *linear, const struct fp4_method_options *o, float *values) {
+    size_t n = (size_t)o->weights.hadamard;
+    float sign[128];
+    if (n == 0)
+        return FP4_OK;
+    fp4_hadamard_signs(o->seed, n, sign);
+    return fp4_hadamard_inverse(n, linear->n_out, linear->n_in, sign, values);
 }
 
 void method_set_activations(struct fp4_linear *linear, const struct fp4_method_options *o) {

@@ -8,9 +8,12 @@
 /* True for the linear layers that methods quantize: all but the head. */
 bool method_wants(const struct fp4_linear *linear);
 /* Packs w [n_out, n_in] (host) by the options' weight quantizer and adds its measured bytes to the result; `values`, when not NULL,
- * receives the dequantized values (in the transformed basis when the quantizer has a Hadamard transform). */
+ * receives the dequantized values in the basis of the layer's input. */
 fp4_status method_pack(const struct fp4_linear *linear, const struct fp4_method_options *o, const float *w, float *values,
                        struct fp4_method_result *result);
+/* Undoes the Hadamard transform of quantized weights [n_out, n_in], if the quantizer has one: a pass undoes that of an activation whose partner
+ * has no quantizer of its own, so that baked weights and activations meet in the layer's own basis. */
+fp4_status method_turn_back(const struct fp4_linear *linear, const struct fp4_method_options *o, float *values);
 /* The policy of a layer whose weights are baked: x quantized, w as it is. */
 void method_set_activations(struct fp4_linear *linear, const struct fp4_method_options *o);
 /* Reports progress when asked to. */
