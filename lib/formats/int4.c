@@ -20,7 +20,7 @@ static void encode(const struct fp4_tensor *t, size_t n, const float *x, const f
     float s = group_scale(t, fp4_block_amax(t, n, x));
     memcpy(scale, &s, sizeof s);
     for (size_t i = 0; i < n; i++)
-        codes[i] = (uint8_t)(fp4_int4_round(x[i] / s, m->low, t->q.rounding, u ? u[i] : 0.0f) & 15);
+        codes[i] = (uint8_t)((int)fp4_int4_round(x[i] / s, m->low, t->q.rounding, u ? u[i] : 0.0f) & 15);
 }
 
 static void decode(const struct fp4_tensor *t, size_t n, const uint8_t *codes, const uint8_t *scale, float *y) {

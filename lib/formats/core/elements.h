@@ -71,17 +71,17 @@ static inline float fp4_e2m1_decode(uint8_t code) { return fp4_e2m1_values[code 
 
 /* ---- INT4: low … 7 ---- */
 
-/* y/scale already divided. Stochastic: up iff u < y − ⌊y⌋. */
-static inline int fp4_int4_round(float y, float low, enum fp4_rounding rounding, float u) {
-    y = fp4_max(fp4_min(y, 8.0f), -9.0f); /* just outside of the grid: the nearest integer still saturates */
-    float q = fp4_rint(y);
-    if (rounding == FP4_ROUND_AWAY && fp4_abs(y - q) == 0.5f && fp4_abs(q) < fp4_abs(y))
-        q += fp4_with_sign(1.0f, y);
+/* y = x/scale. The result has the sign of y, zeros too: −0 is lost in the code only. Stochastic: up iff u < y − ⌊y⌋. */
+static inline float fp4_int4_round(float y, float low, enum fp4_rounding rounding, float u) {
+    float in = fp4_max(fp4_min(y, 8.0f), -9.0f); /* just outside of the grid: the nearest integer still saturates */
+    float q = fp4_rint(in);
+    if (rounding == FP4_ROUND_AWAY && fp4_abs(in - q) == 0.5f && fp4_abs(q) < fp4_abs(in))
+        q += fp4_with_sign(1.0f, in);
     if (rounding == FP4_ROUND_STOCHASTIC) {
-        float below = q > y ? q - 1.0f : q;
-        q = u < y - below ? below + 1.0f : below;
+        float below = q > in ? q - 1.0f : q;
+        q = u < in - below ? below + 1.0f : below;
     }
-    return (int)fp4_max(fp4_min(q, 7.0f), low);
+    return fp4_with_sign(fp4_abs(fp4_max(fp4_min(q, 7.0f), low)), y);
 }
 
 /* ---- 8 and 16 bit ---- */

@@ -72,7 +72,7 @@ fp4_status fp4_quantize(const struct fp4_quantizer *q, size_t rows, size_t cols,
 /* Same, with the uniforms u [rows, cols] given. */
 fp4_status fp4_quantize_u(const struct fp4_quantizer *q, size_t rows, size_t cols, const float *x, const float *u,
                           struct fp4_qtensor *out);
-/* y [rows, cols]; bit for bit what fp4_fake_quantize gives. */
+/* y [rows, cols]; bit for bit what fp4_fake_quantize gives, but for the sign of zeros in int4, whose codes have no −0. */
 fp4_status fp4_dequantize(const struct fp4_qtensor *t, float *y);
 /* Bytes in memory of codes, scales and tensor scale together: measured, not a formula. */
 size_t fp4_qtensor_bytes(const struct fp4_qtensor *t);

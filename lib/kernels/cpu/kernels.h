@@ -21,7 +21,7 @@ struct fp4_cpu_kernels {
      * infinite; u [rows, n] for stochastic rounding. block is a multiple of 16. */
     void (*e2m1)(enum fp4_rounding rounding, size_t rows, size_t n, size_t stride, size_t block, const float *x,
                  const float *u, const float *factor, const float *step, float *y);
-    /* y = clamp(round(x/scale[j]), low, 7)·scale[j], never −0. block is a multiple of 16. */
+    /* y = clamp(round(x/scale[j]), low, 7)·scale[j], sign of x. block is a multiple of 16. */
     void (*int4)(struct fp4_int_grid grid, size_t n, size_t block, const float *x, const float *u, const float *scale, float *y);
     /* `groups` consecutive groups of n elements: signs, butterflies h = 1, 2, 4, … , times root = fl(1/√n). With
      * `inverse`, the signs come last. */

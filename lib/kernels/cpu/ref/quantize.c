@@ -49,7 +49,7 @@ static void e2m1(enum fp4_rounding rounding, size_t rows, size_t n, size_t strid
 static void int4(struct fp4_int_grid grid, size_t n, size_t block, const float *x, const float *u, const float *scale, float *y) {
     for (size_t i = 0; i < n; i++) {
         float s = scale[i / block];
-        y[i] = (float)fp4_int4_round(x[i] / s, grid.low, grid.rounding, u ? u[i] : 0.0f) * s;
+        y[i] = fp4_int4_round(x[i] / s, grid.low, grid.rounding, u ? u[i] : 0.0f) * s;
     }
 }
 
