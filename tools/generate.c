@@ -1,0 +1,113 @@
+/* fp4lab generate: continue a prompt. */
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/tool.h"
+
+struct request {
+    struct tool_input in;
+    size_t n, top_k;
+    double temperature;
+    bool past_end;
+    enum tool_format format;
+};
+
+/* To a terminal no control characters but tabs and line ends: a model must not steer it. */
+static void write_text(const char *text, size_t n) {
+    bool terminal = isatty(STDOUT_FILENO);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+        putchar(terminal && control ? '?' : c);
+    }
+    if (n && text[n - 1] != '\n')
+        putchar('\n');
+}
+
+static fp4_status decode(const struct tool_session *s, const int32_t *ids, size_t n, char **text, size_t *bytes) {
+    char *raw;
+    size_t raw_bytes;
+    FP4_TRY(fp4_detokenize(s->tokenizer, ids, n, true, &raw, &raw_bytes));
+    fp4_status status = fp4_utf8_repair(raw, raw_bytes, text, bytes);
+    fp4_free(raw);
+    return status;
+}
+
+static fp4_status show_text(const struct tool_session *s, const int32_t *ids, size_t n) {
+    if (!s->tokenizer) {
+        for (size_t i = 0; i < n; i++)
+            printf("%s%d", i ? "," : "", (int)ids[i]);
+        putchar('\n');
+        return FP4_OK;
+    }
+    char *text;
+    size_t bytes;
+    FP4_TRY(decode(s, ids, n, &text, &bytes));
+    write_text(text, bytes);
+    fp4_free(text);
+    return FP4_OK;
+}
+
+static fp4_status show_table(const struct request *r, const struct tool_session *s, const int32_t *ids, size_t n) {
+    json_t *fields = json_pack("{s:I,s:I}", "prompt_tokens", (json_int_t)s->n_ids, "generated_tokens", (json_int_t)(n - s->n_ids));
+    tool_add_policy(fields, &r->in);
+    json_object_set_new(fields, "temperature", tool_number(r->temperature));
+    json_object_set_new(fields, "top_k", json_integer((json_int_t)r->top_k));
+    json_object_set_new(fields, "seed", json_integer((json_int_t)r->in.seed));
+    char *text = NULL;
+    size_t bytes = 0;
+    if (s->tokenizer && decode(s, ids + s->n_ids, n - s->n_ids, &text, &bytes) == FP4_OK)
+        json_object_set_new(fields, "text", json_stringn(text, bytes));
+    fp4_free(text);
+    json_t *table = json_array();
+    for (size_t i = s->n_ids; i < n; i++)
+        json_array_append_new(table, json_pack("{s:I,s:i,s:o}", "position", (json_int_t)i, "id", (int)ids[i], "text", tool_token_text(s, ids[i])));
+    return tool_print(r->format, fields, "generated", table);
+}
+
+static fp4_status generate(const struct request *r, struct tool_session *s) {
+    if (s->n_ids == 0)
+        return fp4_fail(FP4_ERR_ARG, "the prompt has no tokens; a model needs at least one");
+    int32_t *ids;
+    size_t total, n = s->n_ids;
+    if (!fp4_size_add(s->n_ids, r->n, &total))
+        return fp4_fail(FP4_ERR_ARG, "--n %zu: too many", r->n);
+    FP4_TRY(FP4_NEW(ids, total));
+    memcpy(ids, s->ids, s->n_ids * sizeof *ids);
+    struct fp4_sampler sampler = {.temperature = r->temperature, .top_k = (int)r->top_k,
+                                  .random = {.seed = (uint32_t)r->in.seed, .stream = FP4_STREAM_SAMPLE}};
+    int eos = r->past_end ? -1 : fp4_model_config(s->model)->eos_id;
+    fp4_status status = fp4_model_generate(s->model, ids, s->n_ids, r->n, &sampler, eos, &n);
+    if (status == FP4_OK)
+        status = r->format == TOOL_TEXT ? show_text(s, ids, n) : show_table(r, s, ids, n);
+    fp4_free(ids);
+    return status;
+}
+
+static fp4_status run(const struct request *r) {
+    struct tool_session s;
+    FP4_TRY(tool_open(&r->in, true, &s));
+    fp4_status status = generate(r, &s);
+    tool_close(&s);
+    return status;
+}
+
+int command_generate(int argc, char **argv) {
+    struct request r = {.in.seed = 1, .n = 64};
+    const struct tool_option options[] = {
+        TOOL_MODEL_OPTIONS(r.in),
+        {"prompt", "TEXT", TOOL_STRING, &r.in.prompt, "the text to continue, in place of --text"},
+        {"n", "N", TOOL_COUNT, &r.n, "at most this many new tokens (default: 64)"},
+        {"temperature", "T", TOOL_NUMBER, &r.temperature, "0: always the most probable token (default)"},
+        {"top-k", "K", TOOL_COUNT, &r.top_k, "sample among the K most probable; 0: all (default)"},
+        {"past-end", NULL, TOOL_FLAG, &r.past_end, "go on after the end token"}};
+    struct tool_line line = {.name = "generate", .positional = "", .options = options, .n_options = sizeof options / sizeof *options,
+                             .summary = "Continues a prompt. Text output is prompt and continuation; -o json has ids and pieces."};
+    bool done;
+    if (tool_parse(&line, argc, argv, &done) != FP4_OK)
+        return tool_error();
+    if (done)
+        return TOOL_OK;
+    r.format = line.format;
+    return run(&r) == FP4_OK ? TOOL_OK : tool_error();
+}

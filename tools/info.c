@@ -1,0 +1,140 @@
+/* fp4lab info: what is in a checkpoint. */
+#include <math.h>
+#include <string.h>
+
+#include "tools/tool.h"
+
+static json_t *shape_of(const struct fp4_stored *t) {
+    json_t *shape = json_array();
+    for (int i = 0; i < t->n_dims; i++)
+        json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
+    return shape;
+}
+
+/* amax, rms and the hash of the fp32 values; null where a type has no conversion. */
+static fp4_status add_statistics(json_t *row, const struct fp4_stored *t) {
+    float *x;
+    char hex[65] = "";
+    FP4_TRY(FP4_NEW(x, t->elements));
+    double amax = NAN, rms = NAN;
+    fp4_status status = fp4_stored_to_f32(t, 0, t->elements, x);
+    if (status == FP4_OK) {
+        double sum = 0;
+        amax = 0;
+        for (size_t i = 0; i < t->elements; i++) {
+            sum += (double)x[i] * (double)x[i];
+            amax = fmax(amax, fabs((double)x[i]));
+        }
+        rms = t->elements ? sqrt(sum / (double)t->elements) : 0;
+        status = fp4_sha256_buffer(x, t->elements * sizeof *x, hex);
+    } else if (status == FP4_ERR_UNSUPPORTED)
+        status = FP4_OK;
+    json_object_set_new(row, "amax", tool_number(amax));
+    json_object_set_new(row, "rms", tool_number(rms));
+    json_object_set_new(row, "sha256_f32", *hex ? json_string(hex) : json_null());
+    fp4_free(x);
+    return status;
+}
+
+static fp4_status tensor_rows(const struct fp4_checkpoint *c, bool statistics, json_t *table) {
+    struct fp4_progress progress;
+    size_t n = fp4_checkpoint_count(c);
+    fp4_progress_begin(&progress, "reading", (double)n);
+    fp4_status status = FP4_OK;
+    for (size_t i = 0; i < n && status == FP4_OK; i++) {
+        const struct fp4_stored *t = fp4_checkpoint_at(c, i);
+        json_t *row = json_pack("{s:s,s:s,s:o,s:I,s:I,s:I}", "name", t->name, "type", t->type_name, "shape", shape_of(t), "elements",
+                                (json_int_t)t->elements, "bytes", (json_int_t)t->bytes, "offset", (json_int_t)t->offset);
+        if (statistics)
+            status = add_statistics(row, t);
+        json_array_append_new(table, row);
+        fp4_progress_update(&progress, (double)(i + 1));
+    }
+    fp4_progress_end(&progress);
+    return status;
+}
+
+static json_t *meta_value(const struct fp4_meta *m) {
+    char text[96];
+    switch (m->kind) {
+    case FP4_META_STRING: return tool_text(m->string, m->length);
+    case FP4_META_INT: return json_integer(m->integer);
+    case FP4_META_BOOL: return json_boolean(m->integer);
+    case FP4_META_FLOAT: return tool_number(m->number);
+    case FP4_META_ARRAY:
+        snprintf(text, sizeof text, "%zu elements of %s", m->length, m->element_type);
+        return json_string(text);
+    default: return json_null();
+    }
+}
+
+static void metadata_rows(const struct fp4_checkpoint *c, json_t *table) {
+    for (size_t i = 0; i < fp4_gguf_meta_count(c); i++) {
+        const struct fp4_meta *m = fp4_gguf_meta_at(c, i);
+        json_array_append_new(table, json_pack("{s:s,s:s,s:o}", "key", m->key, "type", m->type_name, "value", meta_value(m)));
+    }
+}
+
+static void add_config(json_t *fields, const struct fp4_config *c) {
+    json_t *all = json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:b,s:i,s:i}", "architecture",
+                            c->arch == FP4_ARCH_LLAMA ? "llama" : "fp4lab-writeup-d", "vocabulary", (json_int_t)c->n_vocab, "width",
+                            (json_int_t)c->n_embd, "layers", (json_int_t)c->n_layer, "heads", (json_int_t)c->n_head, "kv_heads",
+                            (json_int_t)c->n_kv_head, "head_width", (json_int_t)c->head_dim, "feed_forward", (json_int_t)c->n_ff, "context",
+                            (json_int_t)c->n_ctx, "norm_epsilon", (double)c->norm_eps, "rope_theta", c->rope_theta, "tied_head",
+                            (int)c->tied_head, "bos_id", c->bos_id, "eos_id", c->eos_id);
+    json_object_update(fields, all);
+    json_decref(all);
+}
+
+/* A checkpoint is shown even when its configuration is missing or not supported: why stands in a field. */
+static json_t *head_fields(const char *path, const struct fp4_checkpoint *c) {
+    size_t elements = 0, bytes = 0;
+    for (size_t i = 0; i < fp4_checkpoint_count(c); i++) {
+        elements += fp4_checkpoint_at(c, i)->elements;
+        bytes += fp4_checkpoint_at(c, i)->bytes;
+    }
+    json_t *fields = json_pack("{s:o,s:s,s:I,s:I,s:I}", "file", tool_text(path, strlen(path)), "kind", fp4_checkpoint_kind(c), "tensors_count",
+                               (json_int_t)fp4_checkpoint_count(c), "parameters", (json_int_t)elements, "tensor_bytes", (json_int_t)bytes);
+    struct fp4_gguf_header header;
+    if (fp4_gguf_meta_count(c) && fp4_gguf_header(c, &header) == FP4_OK) {
+        json_object_set_new(fields, "gguf_version", json_integer(header.version));
+        json_object_set_new(fields, "metadata_count", json_integer((json_int_t)header.kv_count));
+    }
+    struct fp4_config config;
+    if (fp4_config_for(path, c, &config) == FP4_OK)
+        add_config(fields, &config);
+    else
+        json_object_set_new(fields, "no_configuration", tool_text(fp4_last_error(), strlen(fp4_last_error())));
+    return fields;
+}
+
+static fp4_status show(const char *path, enum tool_format format, bool metadata, bool statistics) {
+    struct fp4_checkpoint *c;
+    FP4_TRY(fp4_checkpoint_open(path, &c));
+    json_t *table = json_array();
+    fp4_status status = FP4_OK;
+    if (metadata)
+        metadata_rows(c, table);
+    else
+        status = tensor_rows(c, statistics, table);
+    if (status == FP4_OK)
+        status = tool_print(format, head_fields(path, c), metadata ? "metadata" : "tensors", table);
+    else
+        json_decref(table);
+    fp4_checkpoint_close(c);
+    return status;
+}
+
+int command_info(int argc, char **argv) {
+    bool metadata = false, statistics = false, done;
+    const struct tool_option options[] = {
+        {"metadata", NULL, TOOL_FLAG, &metadata, "list the metadata of a GGUF file instead of the tensors"},
+        {"statistics", NULL, TOOL_FLAG, &statistics, "read the tensors: largest magnitude, root mean square, hash of the fp32 values"}};
+    struct tool_line line = {.name = "info", .positional = "FILE", .min_args = 1, .max_args = 1, .options = options, .n_options = 2,
+                             .summary = "Shows what is in a checkpoint: a .safetensors or .gguf file, or a folder with safetensors."};
+    if (tool_parse(&line, argc, argv, &done) != FP4_OK)
+        return tool_error();
+    if (done)
+        return TOOL_OK;
+    return show(line.args[0], line.format, metadata, statistics) == FP4_OK ? TOOL_OK : tool_error();
+}

@@ -1,0 +1,123 @@
+/* Opening what a command line names: model, tokenizer, text, token ids. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/tool.h"
+
+enum { TEXT_MAX = 1 << 30 };
+
+fp4_status tool_open_tokenizer(const char *model, struct fp4_tokenizer **out) {
+    if (!model)
+        return fp4_fail(FP4_ERR_ARG, "--model is missing; name a GGUF file, a tokenizer.json, or a folder that holds one");
+    return fp4_tokenizer_open(model, out);
+}
+
+fp4_status tool_read_text(const char *file, const char *literal, char **text, size_t *n) {
+    if (file)
+        return fp4_read_file(file, TEXT_MAX, text, n);
+    *n = strlen(literal);
+    return fp4_strdup(literal, text);
+}
+
+/* Ids separated by commas, blanks or newlines, each in the vocabulary. */
+static fp4_status parse_ids(const char *list, size_t n_vocab, int32_t **ids, size_t *n) {
+    FP4_TRY(FP4_NEW(*ids, strlen(list) + 1));
+    *n = 0;
+    for (const char *p = list + strspn(list, ", \n"); *p; p += strspn(p, ", \n")) {
+        char *end;
+        errno = 0;
+        long id = strtol(p, &end, 10);
+        if (errno || end == p || !strchr(", \n", *end))
+            return fp4_fail(FP4_ERR_ARG, "--tokens: \"%.20s\" is not a token id; write them as 1,2,3", p);
+        if (id < 0 || (unsigned long)id >= n_vocab)
+            return fp4_fail(FP4_ERR_ARG, "--tokens: %ld is not in the vocabulary of 0 to %zu", id, n_vocab - 1);
+        (*ids)[(*n)++] = (int32_t)id;
+        p = end;
+    }
+    return *n ? FP4_OK : fp4_fail(FP4_ERR_ARG, "--tokens: no token id; write them as 1,2,3");
+}
+
+static fp4_status tokenize_input(const struct tool_input *in, struct tool_session *s) {
+    char *text;
+    size_t n;
+    FP4_TRY(tool_read_text(in->text, in->prompt, &text, &n));
+    fp4_status status = fp4_tokenize(s->tokenizer, text, n, true, &s->ids, &s->n_ids);
+    fp4_free(text);
+    return status;
+}
+
+static fp4_status prepend(struct tool_session *s, int id) {
+    int32_t *longer;
+    FP4_TRY(FP4_NEW(longer, s->n_ids + 1));
+    longer[0] = id;
+    if (s->n_ids)
+        memcpy(longer + 1, s->ids, s->n_ids * sizeof *longer);
+    fp4_free(s->ids);
+    s->ids = longer;
+    s->n_ids++;
+    return FP4_OK;
+}
+
+static fp4_status read_tokens(const struct tool_input *in, bool begin, struct tool_session *s) {
+    const struct fp4_config *config = fp4_model_config(s->model);
+    if (in->tokens)
+        return parse_ids(in->tokens, config->n_vocab, &s->ids, &s->n_ids);
+    FP4_TRY(tokenize_input(in, s));
+    for (size_t i = 0; i < s->n_ids; i++)
+        if (s->ids[i] < 0 || (size_t)s->ids[i] >= config->n_vocab)
+            return fp4_fail(FP4_ERR_FORMAT, "%s: its tokenizer gives token %d, its vocabulary has %zu; they do not belong together", in->model,
+                            (int)s->ids[i], config->n_vocab);
+    return begin && config->add_bos && config->bos_id >= 0 ? prepend(s, config->bos_id) : FP4_OK;
+}
+
+static fp4_status open_all(const struct tool_input *in, bool begin, struct tool_session *s) {
+    if (!in->model)
+        return fp4_fail(FP4_ERR_ARG, "--model is missing; name a folder with safetensors and config.json, or a GGUF file");
+    if ((in->text != NULL) + (in->tokens != NULL) + (in->prompt != NULL) != 1)
+        return fp4_fail(FP4_ERR_ARG, "give the input once: --text, --tokens or --prompt (generate)");
+    if (!in->tokens)
+        FP4_TRY(fp4_tokenizer_open(in->model, &s->tokenizer));
+    else if (fp4_tokenizer_open(in->model, &s->tokenizer) != FP4_OK)
+        s->tokenizer = NULL; /* ids go without: texts of tokens are left out */
+    FP4_TRY(fp4_model_load(in->model, fp4_backend_cpu(), &s->model));
+    struct fp4_policy policy = fp4_policy_forward(&in->activations, &in->weights);
+    fp4_model_set_policy(s->model, &policy, in->head);
+    fp4_model_set_pass(s->model, &(struct fp4_pass){.seed = (uint32_t)in->seed});
+    return read_tokens(in, begin, s);
+}
+
+fp4_status tool_open(const struct tool_input *in, bool begin, struct tool_session *out) {
+    *out = (struct tool_session){0};
+    fp4_status status = open_all(in, begin, out);
+    if (status != FP4_OK)
+        tool_close(out);
+    return status;
+}
+
+void tool_close(struct tool_session *s) {
+    if (s->model)
+        fp4_model_free(s->model);
+    if (s->tokenizer)
+        fp4_tokenizer_close(s->tokenizer);
+    fp4_free(s->ids);
+    *s = (struct tool_session){0};
+}
+
+json_t *tool_token_text(const struct tool_session *s, int32_t id) {
+    char *text;
+    size_t n;
+    if (!s->tokenizer || fp4_detokenize(s->tokenizer, &id, 1, false, &text, &n) != FP4_OK)
+        return json_null();
+    json_t *value = tool_text(text, n);
+    fp4_free(text);
+    return value;
+}
+
+void tool_add_policy(json_t *fields, const struct tool_input *in) {
+    char spelling[FP4_SPELLING_MAX];
+    fp4_quantizer_spell(&in->weights, spelling);
+    json_object_set_new(fields, "weights", json_string(spelling));
+    fp4_quantizer_spell(&in->activations, spelling);
+    json_object_set_new(fields, "activations", json_string(spelling));
+}

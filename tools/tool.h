@@ -1,0 +1,99 @@
+/* What the subcommands of fp4lab share: option tables, the document that a command prints, opened models and texts.
+ * A subcommand is a function in a file of its own; tools/main.c lists them. Functions return fp4_status with the library's message. */
+#ifndef FP4LAB_TOOLS_TOOL_H
+#define FP4LAB_TOOLS_TOOL_H
+
+#include <jansson.h>
+
+#include "fp4lab/model.h"
+#include "fp4lab/text.h"
+
+/* Exit statuses of every program here. */
+enum { TOOL_OK = 0, TOOL_NO = 1, TOOL_ERROR = 2 };
+
+/* ---- options ---- */
+
+enum tool_kind { TOOL_STRING, TOOL_COUNT, TOOL_NUMBER, TOOL_FLAG, TOOL_QUANTIZER };
+struct tool_option {
+    const char *name, *argument; /* argument: its name in --help; NULL for flags */
+    enum tool_kind kind;
+    void *target; /* const char **, size_t *, double *, bool *, struct fp4_quantizer * */
+    const char *help;
+};
+
+enum tool_format { TOOL_TEXT, TOOL_JSON, TOOL_CSV, TOOL_MD };
+
+/* A subcommand's command line. -o, --threads and --help are understood by all. */
+struct tool_line {
+    const char *name, *positional; /* "FILE" or "" */
+    const char *summary, *notes;   /* notes: printed at the end of --help, or NULL */
+    const struct tool_option *options;
+    size_t n_options;
+    bool lists_formats;      /* --help ends with the spellings of quantizers */
+    size_t min_args, max_args;
+    enum tool_format format; /* of -o */
+    char **args;             /* what is not an option */
+    size_t n_args;
+};
+/* Reads the command line; *done: --help was printed and nothing is left to do. */
+fp4_status tool_parse(struct tool_line *line, int argc, char **argv, bool *done);
+
+/* ---- output: fields, and a table of rows ---- */
+
+/* fields: an object. table: NULL or an array of objects with the same keys, which JSON holds under `name`. Both are released. */
+fp4_status tool_print(enum tool_format format, json_t *fields, const char *name, json_t *table);
+/* A number; null when it is not finite. */
+json_t *tool_number(double x);
+/* Text of any bytes, repaired to UTF-8. */
+json_t *tool_text(const char *bytes, size_t n);
+
+/* ---- models and texts ---- */
+
+struct tool_input {
+    const char *model, *text, *tokens, *prompt; /* files, a list of ids, literal text; NULL: not given */
+    struct fp4_quantizer weights, activations;
+    bool head;
+    size_t seed;
+};
+struct tool_session {
+    struct fp4_model *model;
+    struct fp4_tokenizer *tokenizer; /* NULL: none beside the model */
+    int32_t *ids;
+    size_t n_ids;
+};
+/* The tokenizer of a model's path. */
+fp4_status tool_open_tokenizer(const char *model, struct fp4_tokenizer **out);
+/* The text that the options name (a file or literal), fp4_alloc'ed. */
+fp4_status tool_read_text(const char *file, const char *literal, char **text, size_t *n);
+/* Model with its policy, and the tokens of --text, --prompt or --tokens. begin: put the model's begin token first where it
+ * wants one. */
+fp4_status tool_open(const struct tool_input *in, bool begin, struct tool_session *out);
+void tool_close(struct tool_session *s);
+/* Text of one token, or null without a tokenizer. */
+json_t *tool_token_text(const struct tool_session *s, int32_t id);
+/* The spellings of both operands, as fields. */
+void tool_add_policy(json_t *fields, const struct tool_input *in);
+
+/* The options that open a model, into a struct tool_input. */
+#define TOOL_MODEL_OPTIONS(in)                                                                                                      \
+    {"model", "PATH", TOOL_STRING, &(in).model, "a folder with safetensors and config.json, or a GGUF file"},                       \
+    {"text", "FILE", TOOL_STRING, &(in).text, "text to read, with the tokenizer of the model"},                                     \
+    {"tokens", "IDS", TOOL_STRING, &(in).tokens, "token ids instead of text, as 1,2,3"},                                            \
+    {"weights", "FORMAT", TOOL_QUANTIZER, &(in).weights, "quantize the weights of linear layers (default: none)"},                  \
+    {"activations", "FORMAT", TOOL_QUANTIZER, &(in).activations, "quantize the inputs of linear layers (default: none)"},           \
+    {"head", NULL, TOOL_FLAG, &(in).head, "quantize the output head too"},                                                          \
+    {"seed", "N", TOOL_COUNT, &(in).seed, "seed of stochastic rounding, Hadamard signs and sampling (default: 1)"}
+
+/* ---- subcommands: argv[0] is the subcommand's name; the exit status ---- */
+int command_info(int argc, char **argv);
+int command_formats(int argc, char **argv);
+int command_quantize(int argc, char **argv);
+int command_tokenize(int argc, char **argv);
+int command_logits(int argc, char **argv);
+int command_perplexity(int argc, char **argv);
+int command_generate(int argc, char **argv);
+
+/* Prints the last error as one line and returns TOOL_ERROR. */
+int tool_error(void);
+
+#endif
