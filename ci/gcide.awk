@@ -3,7 +3,7 @@
 # A paragraph loses its marks in brackets, the braces of cross references, its sense number and labels in parentheses in front, and
 # everything from an attribution (" --Shak.") or a remark ("; -- said of ...") on. It is cut after . ? ! (quotes included) before a blank and a
 # capital. A sentence is kept when it has at least MIN bytes, begins with a capital, a quote aside, ends in . ? or !, and holds
-# neither a digit, "?" alone (a letter that the dictionary could not print), nor other rests of notation.
+# neither a digit, a byte beyond ASCII, "?" alone (a letter that the dictionary could not print), nor other rests of notation.
 # A blank line separates documents: runs of entries whose headwords have the same first three letters.
 # Plain POSIX awk without intervals; run with LC_ALL=C so that every awk gives the same bytes.
 BEGIN { if (!MIN) MIN = 48 }
@@ -13,7 +13,7 @@ function sentence(s) {
     sub(/ +$/, "", s)
     if (length(s) < MIN || s !~ /^"?[A-Z][A-Za-z']* / || s !~ /[a-z][.?!]"?$/)
         return
-    if (s ~ /[0-9{}\\\[\]=<>*|~^_`@#%$]/ || s ~ /[?][^"]|--|\(-|\( *\)/)
+    if (s ~ /[^ -~]/ || s ~ /[0-9{}\\\[\]=<>*|~^_`@#%$]/ || s ~ /[?][^"]|--|\(-|\( *\)/)
         return
     if (pending) {
         if (printed)

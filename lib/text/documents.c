@@ -92,7 +92,7 @@ static const struct prose {
 } prose[] = {
     {"bible", "bible-kjv.txt", "b5c4940bcfeee072c0935b5200d0f9d88a00a0199cb0961d16133458fcdfae5d",
      "King James Version: Debian bible-kjv 4.38, bible -f gen1:1-rev22:21 without the references", "public domain", cut_bible},
-    {"gcide", "gcide-sentences.txt", "b04424c19e06236a4149c4a6ea8e026df9d9bb7452dbf6452f6c06f56729dd9a",
+    {"gcide", "gcide-sentences.txt", "bc0a09682e4e9ce1c40696534e7c808b9e17a204fc3e812b8cb916c1737461f6",
      "Collaborative International Dictionary of English: Debian dict-gcide 0.48.5, longer sentences (ci/gcide.awk)", "GPL-2.0-or-later",
      cut_gcide},
     {"wikitext2", "wiki.test.raw", "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08",
