@@ -30,7 +30,7 @@ struct fp4_cpu_kernels {
     void (*uniform)(const struct fp4_random *r, uint64_t first, size_t n, float *u);
 };
 
-extern const struct fp4_cpu_kernels fp4_cpu_kernels_ref;
+extern const struct fp4_cpu_kernels fp4_cpu_kernels_ref, fp4_cpu_kernels_avx2, fp4_cpu_kernels_avx512;
 
 /* The table in use; resolves FP4LAB_CPU at first use (FP4_ERR_ARG as fp4_cpu_select). */
 fp4_status fp4_cpu_kernels_get(const struct fp4_cpu_kernels **out);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char *const names[] = {"ref", "avx2", "avx512"};
-static const struct fp4_cpu_kernels *const tables[] = {&fp4_cpu_kernels_ref, &fp4_cpu_kernels_ref, &fp4_cpu_kernels_ref};
+static const struct fp4_cpu_kernels *const tables[] = {&fp4_cpu_kernels_ref, &fp4_cpu_kernels_avx2, &fp4_cpu_kernels_avx512};
 static atomic_int selected = -1; /* not yet */
 
 enum fp4_cpu_level fp4_cpu_detect(void) {
