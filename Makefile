@@ -113,6 +113,8 @@ $(BUILD)/tests/%: EXTRA_LIBS := -lcriterion
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(TEST_COMMON)) $(LIBS) $(BUILD)/stamp/tests
 	@mkdir -p $(@D)
 	$(link)
+# That suite runs the program itself.
+$(BUILD)/tests/test_tool: | $(BUILD)/fp4lab
 # Google Benchmark is C++: its shim links with the C++ compiler.
 $(BUILD)/bench: $(BUILD)/obj/bench/main.o $(call objects,$(BENCH_SRC)) $(LIBS) $(BUILD)/stamp/bench
 	$(CXX) $(CXXFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIBS) $(LDLIBS) -lbenchmark -lpthread -fopenmp -o $@

@@ -1,0 +1,491 @@
+/* The program build/fp4lab as a user meets it: exit statuses, one-line errors, its four output forms, and its numbers on the tiny models. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fp4lab/io.h"
+#include "tests/bytes.h"
+#include "tests/support.h"
+#include "tests/vectors.h"
+
+/* The program stands beside the folder of the test binaries. */
+static void program_path(char path[PATH_MAX]) {
+    ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 16);
+    cr_assert_gt(n, 0);
+    path[n] = 0;
+    for (int up = 0; up < 2; up++)
+        *strrchr(path, '/') = 0;
+    strcat(path, "/fp4lab");
+    if (access(path, X_OK) != 0)
+        skip_test("fp4lab", "the program is not built");
+}
+
+struct outcome {
+    int status;
+    char *out, *err;
+};
+
+static char *slurp(int fd) {
+    off_t n = lseek(fd, 0, SEEK_END);
+    char *text = malloc((size_t)n + 1);
+    cr_assert_eq(pread(fd, text, (size_t)n, 0), n);
+    text[n] = 0;
+    close(fd);
+    return text;
+}
+
+static int scratch(void) {
+    char name[] = "/tmp/fp4lab-tool-XXXXXX";
+    int fd = mkstemp(name);
+    cr_assert_geq(fd, 0);
+    unlink(name);
+    return fd;
+}
+
+static struct outcome execute(char *const *argv, int out) {
+    char program[PATH_MAX];
+    program_path(program);
+    int err = scratch(), status;
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        dup2(out, 1);
+        dup2(err, 2);
+        execv(program, argv);
+        _exit(99);
+    }
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFEXITED(status), "%s %s: killed by signal %d", argv[1], argv[2], WTERMSIG(status));
+    return (struct outcome){WEXITSTATUS(status), slurp(out), slurp(err)};
+}
+
+enum { MAX_ARGS = 32 };
+
+/* Runs fp4lab with these arguments, ended by NULL. */
+static struct outcome tool(const char *first, ...) {
+    char *argv[MAX_ARGS] = {"fp4lab", (char *)(uintptr_t)first};
+    va_list list;
+    va_start(list, first);
+    for (int i = 2; first && i < MAX_ARGS && (argv[i] = va_arg(list, char *)); i++)
+        ;
+    va_end(list);
+    return execute(argv, scratch());
+}
+
+static void done(struct outcome o) {
+    free(o.out);
+    free(o.err);
+}
+
+/* Success without a word on stderr. */
+static void succeeds(struct outcome o) {
+    cr_assert_eq(o.status, 0, "%s", o.err);
+    cr_assert_str_empty(o.err);
+    cr_assert_str_not_empty(o.out);
+}
+
+/* Exit 2 and one line that holds `message`. */
+static void fails(struct outcome o, const char *message) {
+    cr_assert_eq(o.status, 2, "%s: exit %d: %s", message, o.status, o.err);
+    cr_assert_eq(strncmp(o.err, "fp4lab: ", 8), 0, "%s", o.err);
+    cr_assert_not_null(strstr(o.err, message), "\"%s\" is not in: %s", message, o.err);
+    cr_assert_eq(strchr(o.err, '\n'), o.err + strlen(o.err) - 1, "one line: %s", o.err);
+    cr_assert_str_empty(o.out);
+    done(o);
+}
+
+static json_t *json_of(struct outcome o) {
+    json_error_t error;
+    succeeds(o);
+    json_t *root = json_loads(o.out, JSON_REJECT_DUPLICATES, &error);
+    cr_assert_not_null(root, "%s: %s", error.text, o.out);
+    done(o);
+    return root;
+}
+
+static double number(json_t *root, const char *key) {
+    json_t *value = json_object_get(root, key);
+    cr_assert(json_is_number(value), "%s", key);
+    return json_number_value(value);
+}
+
+static const char *tiny(void) { return golden_file("models/llama-tiny"); }
+
+/* ---- help and errors ---- */
+
+Test(tool, help_and_version) {
+    static const char *const commands[] = {"info", "formats", "quantize", "tokenize", "logits", "perplexity", "generate"};
+    struct outcome help = tool("--help", NULL);
+    succeeds(help);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        cr_assert_not_null(strstr(help.out, commands[i]));
+        struct outcome o = tool(commands[i], "--help", NULL);
+        succeeds(o);
+        cr_assert_not_null(strstr(o.out, commands[i]));
+        done(o);
+    }
+    done(help);
+    struct outcome version = tool("--version", NULL);
+    succeeds(version);
+    cr_assert_str_eq(version.out, "fp4lab " FP4_VERSION "\n");
+    done(version);
+}
+
+Test(tool, wrong_command_lines) {
+    const char *model = tiny();
+    fails(tool(NULL), "no command");
+    fails(tool("frobnicate", NULL), "frobnicate: no such command");
+    fails(tool("info", NULL), "FILE is missing");
+    fails(tool("info", "a", "b", NULL), "b: one argument too many");
+    fails(tool("info", model, "--frobnicate", NULL), "--frobnicate: unknown");
+    fails(tool("info", model, "-x", NULL), "-x: unknown");
+    fails(tool("info", model, "-o", "xml", NULL), "-o xml: no such output format");
+    fails(tool("info", model, "-o", NULL), "needs a value");
+    fails(tool("info", model, "--threads", "-3", NULL), "--threads -3");
+    fails(tool("info", model, "--threads", "many", NULL), "--threads many");
+    fails(tool("logits", "--tokens", "1", NULL), "--model is missing");
+    fails(tool("logits", "--model", model, NULL), "--tokens");
+    fails(tool("logits", "--model", model, "--tokens", "1", "--prompt", "a", NULL), "give the input once");
+    fails(tool("logits", "--model", model, "--tokens", "1,two", NULL), "\"two\" is not a token id");
+    fails(tool("logits", "--model", model, "--tokens", "", NULL), "no token id");
+    fails(tool("logits", "--model", model, "--tokens", "1,99999999", NULL), "99999999 is not in the vocabulary");
+    fails(tool("logits", "--model", model, "--tokens", "-1", NULL), "-1 is not in the vocabulary");
+    fails(tool("logits", "--model", model, "--tokens", "1", "--weights", "fp3", NULL), "--weights: ");
+    fails(tool("logits", "--model", model, "--tokens", "1", "--activations", "nvfp4:te,hadx", NULL), "--activations: ");
+    fails(tool("quantize", model, "nvfp5", NULL), "nvfp5");
+    fails(tool("quantize", model, "nvfp4:te", "--tensor", "absent", NULL), "no tensor absent");
+    fails(tool("quantize", model, "nvfp4:te", "bf16", "--out", "/tmp/x", NULL), "takes one format");
+    fails(tool("quantize", model, "nvfp4:te", "--out", "/nonexistent/x.safetensors", NULL), "/nonexistent/x.safetensors");
+    fails(tool("perplexity", "--model", model, "--tokens", "1,2,3", "--window", "1000000", NULL), "--window 1000000");
+    fails(tool("perplexity", "--model", model, "--tokens", "1,2,3", "--window", "1", NULL), "--window 1:");
+    fails(tool("perplexity", "--model", model, "--tokens", "1,2,3", "--window", "4", NULL), "less than one window");
+    fails(tool("generate", "--model", model, "--tokens", "1", "--temperature", "hot", NULL), "--temperature hot");
+    fails(tool("tokenize", "--model", model, "a", NULL), "tokenizer.json");
+    fails(tool("tokenize", "--model", model, NULL), "one text");
+}
+
+static void copy_file(const char *from, const char *to, size_t limit) {
+    struct fp4_map map;
+    must(fp4_map_open(from, &map));
+    write_bytes(to, map.data, map.size < limit ? map.size : limit);
+    fp4_map_close(&map);
+}
+
+/* A folder like the tiny model's, its weights cut after `limit` bytes. */
+static void make_model(char folder[64], size_t limit) {
+    char from[1100], to[128];
+    snprintf(folder, 64, "/tmp/fp4lab-model-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+    static const char *const files[] = {"config.json", "model.safetensors"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(from, sizeof from, "%s/%s", tiny(), files[i]);
+        snprintf(to, sizeof to, "%s/%s", folder, files[i]);
+        copy_file(from, to, i ? limit : SIZE_MAX);
+    }
+}
+
+static void remove_model(const char *folder) {
+    static const char *const files[] = {"config.json", "model.safetensors"};
+    char path[128];
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
+Test(tool, broken_and_missing_files) {
+    char folder[64], path[128];
+    fails(tool("info", "/nonexistent.gguf", NULL), "/nonexistent.gguf: cannot open");
+    fails(tool("info", "/tmp", NULL), "/tmp: no model.safetensors");
+    fails(tool("info", "/dev/null", NULL), "/dev/null: not a regular file");
+    fails(tool("logits", "--model", "/nonexistent", "--tokens", "1", NULL), "/nonexistent");
+    fails(tool("tokenize", "--model", "/nonexistent", "a", NULL), "/nonexistent");
+    make_model(folder, 100000);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    fails(tool("info", folder, NULL), path);
+    fails(tool("logits", "--model", folder, "--tokens", "1", NULL), path);
+    fails(tool("quantize", folder, "nvfp4:te", NULL), path);
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    unlink(path);
+    fails(tool("perplexity", "--model", folder, "--tokens", "1,2", NULL), folder);
+    remove_model(folder);
+    make_model(folder, SIZE_MAX);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    write_bytes(path, "{\"model_type\":\"llama\"", 21);
+    fails(tool("logits", "--model", folder, "--tokens", "1", NULL), path);
+    remove_model(folder);
+}
+
+Test(tool, a_full_disk_is_an_error) {
+    int full = open("/dev/full", O_WRONLY);
+    if (full < 0)
+        skip_test("full disk", "no /dev/full");
+    char *argv[] = {"fp4lab", "formats", NULL};
+    char program[PATH_MAX];
+    program_path(program);
+    int err = scratch(), status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(full, 1);
+        dup2(err, 2);
+        execv(program, argv);
+        _exit(99);
+    }
+    waitpid(pid, &status, 0);
+    close(full);
+    char *text = slurp(err);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 2, "%s", text);
+    cr_assert_not_null(strstr(text, "standard output"));
+    free(text);
+}
+
+/* ---- output forms ---- */
+
+static size_t lines_of(const char *text) {
+    size_t n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+Test(tool, info_in_every_form) {
+    struct fp4_checkpoint *c;
+    must(fp4_checkpoint_open(tiny(), &c));
+    json_t *root = json_of(tool("info", tiny(), "-o", "json", "--statistics", NULL)), *tensors = json_object_get(root, "tensors");
+    cr_assert_eq(json_array_size(tensors), fp4_checkpoint_count(c));
+    cr_assert_str_eq(json_string_value(json_object_get(root, "architecture")), "llama");
+    double elements = 0;
+    for (size_t i = 0; i < json_array_size(tensors); i++) {
+        json_t *row = json_array_get(tensors, i);
+        const struct fp4_stored *t = fp4_checkpoint_at(c, i);
+        char hex[65];
+        must(fp4_sha256_buffer(t->data, t->bytes, hex)); /* F32 as stored */
+        cr_assert_str_eq(json_string_value(json_object_get(row, "name")), t->name);
+        cr_assert_str_eq(json_string_value(json_object_get(row, "sha256_f32")), hex);
+        cr_assert_eq(json_array_size(json_object_get(row, "shape")), (size_t)t->n_dims);
+        elements += number(row, "elements");
+    }
+    cr_assert_eq(number(root, "parameters"), elements);
+    json_decref(root);
+    struct outcome csv = tool("info", tiny(), "-o", "csv", NULL), md = tool("info", tiny(), "--output=md", NULL), text = tool("info", tiny(), NULL);
+    succeeds(csv);
+    succeeds(md);
+    succeeds(text);
+    cr_assert_eq(lines_of(csv.out), fp4_checkpoint_count(c) + 1);
+    cr_assert_not_null(strstr(md.out, "|---"));
+    cr_assert_not_null(strstr(text.out, fp4_checkpoint_at(c, 0)->name));
+    done(csv);
+    done(md);
+    done(text);
+    fp4_checkpoint_close(c);
+}
+
+Test(tool, csv_and_markdown_quote) {
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/fp4lab-names-%ld.safetensors", (long)getpid());
+    const float x[1] = {0};
+    const struct fp4_tensor_out t = {"a,\"b\"|\033[31m", FP4_F32, 1, {1}, x};
+    must(fp4_safetensors_write(path, &t, 1));
+    struct outcome csv = tool("info", path, "-o", "csv", NULL), md = tool("info", path, "-o", "md", NULL), text = tool("info", path, NULL);
+    cr_assert_not_null(strstr(csv.out, "\n\"a,\"\"b\"\"|\\x1b[31m\",F32,1,1,4,"), "%s", csv.out);
+    cr_assert_not_null(strstr(md.out, "| a,\"b\"\\|\\\\x1b[31m | F32 |"), "%s", md.out);
+    cr_assert_null(strchr(text.out, '\033'), "no escape sequence reaches the terminal");
+    done(csv);
+    done(md);
+    done(text);
+    unlink(path);
+}
+
+Test(tool, every_listed_format_is_understood) {
+    json_t *root = json_of(tool("formats", "-o", "json", NULL)), *row;
+    size_t i, n = 0;
+    json_array_foreach(json_object_get(root, "formats"), i, row) {
+        const char *format = json_string_value(json_object_get(row, "format"));
+        json_t *result = json_of(tool("quantize", tiny(), format, "-o", "json", NULL));
+        json_t *got = json_array_get(json_object_get(result, "formats"), 0);
+        /* the canonical spelling; a group size that was left out is added */
+        cr_assert_eq(strncmp(json_string_value(json_object_get(got, "format")), format, strlen(format)), 0, "%s", format);
+        /* a format of 16 bits or less loses something, but not much */
+        double error = number(got, "relative_error"), bits = number(got, "bits_per_element");
+        cr_assert(strcmp(format, "none") == 0 ? error == 0 && bits == 32 : error > 0 && error < 0.25 && bits >= 4 && bits <= 16.1, "%s: %g, %g bits",
+                  format, error, bits);
+        json_decref(result);
+        n++;
+    }
+    cr_assert_gt(n, 1);
+    json_decref(root);
+}
+
+/* ---- numbers ---- */
+
+/* "3,1,4" of n ids; free() it. */
+static char *list_of(const int32_t *ids, size_t n) {
+    char *text = malloc(12 * n + 1), *p = text;
+    for (size_t i = 0; i < n; i++)
+        p += sprintf(p, "%s%d", i ? "," : "", (int)ids[i]);
+    return text;
+}
+
+static double bound_of(const struct vectors *v, const char *name) {
+    return 4 * vectors_deviation(v, name) + 0x1p-22 * vectors_magnitude(v, name);
+}
+
+static void check_logits(const struct vectors *v, const int32_t *ids, size_t T) {
+    size_t n;
+    char *list = list_of(ids, T);
+    double *reference = vectors_read(v, "logits", &n), bound = bound_of(v, "logits");
+    size_t vocab = vectors_stored(v, "logits")->shape[2];
+    json_t *root = json_of(tool("logits", "--model", v->folder, "--tokens", list, "--top", "0", "-o", "json", NULL)), *row;
+    json_t *rows = json_object_get(root, "logits");
+    cr_assert_eq(json_array_size(rows), vocab, "%s", v->folder);
+    size_t i;
+    double last = INFINITY, total = 0;
+    json_array_foreach(rows, i, row) {
+        size_t id = (size_t)number(row, "id");
+        double logit = number(row, "logit");
+        cr_assert_lt(id, vocab);
+        cr_assert_leq(fabs(logit - reference[(T - 1) * vocab + id]), bound, "%s: id %zu", v->folder, id);
+        cr_assert_leq(logit, last, "most probable first");
+        last = logit;
+        total += number(row, "probability");
+    }
+    cr_assert_float_eq(total, 1, 1e-12 * (double)vocab);
+    fp4_free(reference);
+    json_decref(root);
+    free(list);
+}
+
+/* The mean over all rows of the batch is the loss of the references: each row is a window. */
+static void check_perplexity(const struct vectors *v, const int32_t *ids, size_t B, size_t T) {
+    char window[24], *list = list_of(ids, B * T);
+    double *loss = vectors_read(v, "loss", NULL);
+    snprintf(window, sizeof window, "%zu", T);
+    json_t *root = json_of(tool("perplexity", "--model", v->folder, "--tokens", list, "--window", window, "-o", "json", NULL));
+    cr_assert_leq(fabs(number(root, "nll") - loss[0]), bound_of(v, "loss"), "%s: %.9g, not %.9g", v->folder, number(root, "nll"), loss[0]);
+    cr_assert_float_eq(number(root, "perplexity"), exp(number(root, "nll")), 1e-12 * exp(loss[0]));
+    cr_assert_eq((size_t)number(root, "tokens_counted"), B * (T - 1));
+    cr_assert_eq((size_t)number(root, "windows"), B);
+    cr_assert_eq(json_array_size(json_object_get(root, "per_window")), B);
+    json_decref(root);
+    root = json_of(tool("perplexity", "--model", v->folder, "--tokens", list, "--window", window, "--windows", "1", "-o", "json", NULL));
+    cr_assert_eq((size_t)number(root, "windows"), 1);
+    json_decref(root);
+    fp4_free(loss);
+    free(list);
+}
+
+static void check_greedy(const struct vectors *v, const int32_t *ids) {
+    size_t n;
+    if (!vectors_has(v, "greedy"))
+        return;
+    int32_t *want = vectors_read_ids(v, "greedy", &n);
+    char *list = list_of(ids, 5), count[24];
+    snprintf(count, sizeof count, "%zu", n);
+    json_t *root = json_of(tool("generate", "--model", v->folder, "--tokens", list, "--n", count, "--past-end", "-o", "json", NULL));
+    json_t *rows = json_object_get(root, "generated");
+    cr_assert_eq(json_array_size(rows), n);
+    for (size_t i = 0; i < n; i++)
+        cr_assert_eq((int32_t)number(json_array_get(rows, i), "id"), want[i], "%s: token %zu", v->folder, i);
+    fp4_free(want);
+    json_decref(root);
+    free(list);
+}
+
+Test(tool, the_numbers_of_the_golden_models) {
+    const char *root = golden_file("models");
+    struct dirent **entries;
+    int n = scandir(root, &entries, NULL, alphasort), checked = 0;
+    for (int i = 0; i < n; i++) {
+        char folder[1400], path[1500];
+        struct fp4_config config;
+        snprintf(folder, sizeof folder, "%s/%s", root, entries[i]->d_name);
+        snprintf(path, sizeof path, "%s/config.json", folder);
+        free(entries[i]);
+        if (access(path, R_OK) != 0)
+            continue;
+        if (fp4_config_read_json(path, &config) != FP4_OK) {
+            fails(tool("logits", "--model", folder, "--tokens", "1", NULL), "model_type");
+            continue;
+        }
+        struct vectors v;
+        vectors_open(&v, folder, "golden.safetensors");
+        int32_t *ids = vectors_read_ids(&v, "tokens", NULL);
+        const size_t *shape = vectors_stored(&v, "tokens")->shape;
+        check_logits(&v, ids, shape[1]);
+        check_perplexity(&v, ids, shape[0], shape[1]);
+        check_greedy(&v, ids);
+        fp4_free(ids);
+        vectors_close(&v);
+        checked++;
+    }
+    free(entries);
+    cr_assert_gt(checked, 0);
+}
+
+static char *text_of(struct outcome o) {
+    succeeds(o);
+    free(o.err);
+    return o.out;
+}
+
+Test(tool, threads_do_not_change_a_bit) {
+    char *one = text_of(tool("logits", "--model", tiny(), "--tokens", "1,7,9,30", "--weights", "nvfp4:te", "--activations", "nvfp4:te,sr", "-o",
+                             "json", "--threads", "1", NULL));
+    char *three = text_of(tool("logits", "--model", tiny(), "--tokens", "1,7,9,30", "--weights", "nvfp4:te", "--activations", "nvfp4:te,sr", "-o",
+                               "json", "--threads", "3", NULL));
+    char *other = text_of(tool("logits", "--model", tiny(), "--tokens", "1,7,9,30", "--weights", "nvfp4:te", "--activations", "nvfp4:te,sr", "-o",
+                               "json", "--seed", "2", NULL));
+    cr_assert_str_eq(one, three);
+    cr_assert_str_neq(one, other, "another seed rounds otherwise");
+    free(one);
+    free(three);
+    free(other);
+}
+
+/* Weights written by `quantize --out` give, bit for bit, what --weights gives on the original. */
+Test(tool, a_written_model_is_the_quantized_one) {
+    char folder[64], path[128];
+    make_model(folder, SIZE_MAX);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    done(tool("quantize", tiny(), "nvfp4:te", "--out", path, NULL));
+    json_t *a = json_of(tool("logits", "--model", tiny(), "--tokens", "1,7,9,30", "--weights", "nvfp4:te", "-o", "json", NULL));
+    json_t *b = json_of(tool("logits", "--model", folder, "--tokens", "1,7,9,30", "-o", "json", NULL));
+    json_t *plain = json_of(tool("logits", "--model", tiny(), "--tokens", "1,7,9,30", "-o", "json", NULL));
+    cr_assert(json_equal(json_object_get(a, "logits"), json_object_get(b, "logits")));
+    cr_assert_not(json_equal(json_object_get(a, "logits"), json_object_get(plain, "logits")));
+    json_decref(a);
+    json_decref(b);
+    json_decref(plain);
+    remove_model(folder);
+}
+
+Test(tool, a_limit_on_perplexity_is_a_check) {
+    struct outcome low = tool("perplexity", "--model", tiny(), "--tokens", "1,7,9,30", "--window", "4", "--max-perplexity", "1.0001", NULL);
+    struct outcome high = tool("perplexity", "--model", tiny(), "--tokens", "1,7,9,30", "--window", "4", "--max-perplexity", "1e30", NULL);
+    cr_assert_eq(low.status, 1, "%s", low.err);
+    succeeds(high);
+    done(low);
+    done(high);
+}
+
+Test(tool, sampling_is_repeatable) {
+    const char *sample[] = {"generate", "--model", tiny(), "--tokens", "1,7", "--n", "12", "--temperature", "1.5", "--past-end", "--seed"};
+    char *text[3];
+    for (int i = 0; i < 3; i++)
+        text[i] = text_of(tool(sample[0], sample[1], sample[2], sample[3], sample[4], sample[5], sample[6], sample[7], sample[8], sample[9],
+                               sample[10], i == 1 ? "4" : "3", NULL));
+    cr_assert_str_eq(text[0], text[2]);
+    cr_assert_str_neq(text[0], text[1]);
+    for (int i = 0; i < 3; i++)
+        free(text[i]);
+}
