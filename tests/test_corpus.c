@@ -136,7 +136,7 @@ Test(corpus, probabilities_sum_to_one_and_predict_what_nll_says) {
  * standard errors of 0: the drawing and the exact probabilities are of one source. */
 Test(corpus, nll_converges_to_the_entropy) {
     struct fp4_corpus *c = make(1);
-    enum { DOCUMENTS = 300 };
+    enum { DOCUMENTS = 120 };
     double mean = 0, square = 0, nll = 0, tokens = 0, p[CORPUS_WORDS];
     static struct corpus_forward f;
     size_t shortest = SIZE_MAX, longest = 0;

@@ -122,6 +122,36 @@ Test(tokenizer_files, a_truncated_file_is_an_error_and_no_crash) {
     }
 }
 
+/* Random bytes changed, doubled or left out: opened or refused; what opens, works. */
+Test(tokenizer_files, damaged_files_are_refused_or_work) {
+    const char *whole = DOCUMENT("null", BYTE_LEVEL, "{\"id\":5,\"content\":\"<x>\",\"special\":true}", SMALL);
+    size_t n = strlen(whole), opened = 0;
+    struct fp4_random r = {.seed = 6, .stream = FP4_STREAM_TEST};
+    for (uint32_t trial = 0; trial < 400; trial++) {
+        char *text = strdup(whole);
+        uint32_t word[6];
+        r.step = trial;
+        fp4_random_words(&r, 0, 6, word);
+        for (uint32_t k = 0; k <= trial % 3; k++) {
+            size_t at = word[2 * k] % n;
+            text[at] = "0123456789\",:[]{}ab-e. "[word[2 * k + 1] % 23];
+        }
+        struct fp4_tokenizer *t;
+        if (open_text(text, &t) == FP4_OK) {
+            int32_t *ids;
+            size_t count;
+            must(fp4_tokenize(t, "aab <x> 12 ba", 13, true, &ids, &count));
+            for (size_t i = 0; i < count; i++)
+                cr_assert_lt((size_t)ids[i], fp4_tokenizer_vocab(t));
+            fp4_free(ids);
+            fp4_tokenizer_close(t);
+            opened++;
+        }
+        free(text);
+    }
+    cr_assert(opened > 0 && opened < 400);
+}
+
 Test(tokenizer_files, missing_files) {
     struct fp4_tokenizer *t;
     cr_assert_eq(fp4_tokenizer_open("/nonexistent/tokenizer.json", &t), FP4_ERR_IO);

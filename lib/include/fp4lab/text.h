@@ -31,9 +31,10 @@ fp4_status fp4_corpus_create(uint32_t seed, struct fp4_corpus **out);
 void fp4_corpus_destroy(struct fp4_corpus *c);
 size_t fp4_corpus_vocab(const struct fp4_corpus *c);
 const char *fp4_corpus_word(const struct fp4_corpus *c, int32_t id); /* with its leading blank where it has one */
-/* Tokens of document `index` (any index exists; addressed). *ids is fp4_alloc'ed. */
+/* Tokens of document `index` (any index exists; addressed): lines that end with "\n", then "\n\n". *ids is fp4_alloc'ed. */
 fp4_status fp4_corpus_document(const struct fp4_corpus *c, uint64_t index, int32_t **ids, size_t *n);
-/* Exact −ln p(id_i | ids before it in its document) under the source for every token of a document: out [n]. */
+/* Exact −ln p(id_i | ids before it in its document), nats, under the source for every token: out [n]. Several documents may follow
+ * one another. INFINITY for a token that the source cannot produce, and for all after it. */
 fp4_status fp4_corpus_nll(const struct fp4_corpus *c, const int32_t *ids, size_t n, double *out);
 /* Words of a text in this vocabulary; FP4_ERR_ARG names the first that is not in it. */
 fp4_status fp4_corpus_tokenize(const struct fp4_corpus *c, const char *text, int32_t **ids, size_t *n);
