@@ -29,7 +29,7 @@ endif
 # pkg-config may not be there yet when `make report` starts on a bare machine: set-up comes first, and the build is a make of its own.
 PKGS     := jansson libpcre2-8 libcrypto
 CPPFLAGS += -Ilib/include -I. -D_GNU_SOURCE -MMD -MP $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-CFLAGS   := -std=c11 $(WARNINGS) $(OPTIMIZE) -fopenmp $(EXTRA_CFLAGS)
+CFLAGS   := -std=c11 $(WARNINGS) $(OPTIMIZE) -pthread $(EXTRA_CFLAGS)
 CXXFLAGS := -std=c++17 $(WARNINGS) $(OPTIMIZE) $(EXTRA_CFLAGS)
 LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lRmath -ldl -lm
 AVX2   := -mavx2 -mfma -mf16c
@@ -117,7 +117,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(TEST_COMMON)) $(LIBS) 
 $(BUILD)/tests/test_tool: | $(BUILD)/fp4lab
 # Google Benchmark is C++: its shim links with the C++ compiler.
 $(BUILD)/bench: $(BUILD)/obj/bench/main.o $(call objects,$(BENCH_SRC)) $(LIBS) $(BUILD)/stamp/bench
-	$(CXX) $(CXXFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIBS) $(LDLIBS) -lbenchmark -lpthread -fopenmp -o $@
+	$(CXX) $(CXXFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIBS) $(LDLIBS) -lbenchmark -pthread -o $@
 
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -98,7 +98,7 @@ static fp4_status write_tta(FILE *out, const char *model, bool few) {
                                        "tta_fp4_v1",  "tta_fp4_v2", "tta_fp4_slow", "fp4_no_adapt", "entropy_matched_slow"};
     for (size_t a = 0; a < (few ? 4 : sizeof arms / sizeof *arms); a++)
         for (int task = 1; task <= 15; task++) {
-            char item[8];
+            char item[16];
             snprintf(item, sizeof item, "%d", task);
             json_t *t = trial("tta", model, arms[a], item, 0, 0);
             json_object_set_new(t, "outcome", tta_outcome(arms[a], task, (uint32_t)a));

@@ -1,6 +1,8 @@
 /* The ground floor: status, sizes, memory, Philox, parallel loops, hashes, files. */
 #include "tests/support.h"
 
+#include <stdatomic.h>
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -76,6 +78,35 @@ Test(base, parallel_loops_run_every_task_once) {
         for (size_t i = 0; i < 101; i++)
             cr_assert_eq(out[i], i * i);
     }
+}
+
+struct slots {
+    atomic_int in_use[16];
+    atomic_int clashes, beyond;
+};
+static void use_slot(void *context, size_t task) {
+    struct slots *s = context;
+    int slot = fp4_parallel_slot();
+    if (slot < 0 || slot >= fp4_threads()) {
+        atomic_fetch_add(&s->beyond, 1);
+        return;
+    }
+    if (atomic_fetch_add(&s->in_use[slot], 1) != 0)
+        atomic_fetch_add(&s->clashes, 1);
+    for (volatile size_t i = 0; i < 100 * (task % 7); i++)
+        ;
+    atomic_fetch_sub(&s->in_use[slot], 1);
+}
+
+Test(base, tasks_at_the_same_time_have_slots_of_their_own) {
+    static struct slots s;
+    for (int n = 1; n <= 7; n += 2) {
+        fp4_set_threads(n);
+        for (int loop = 0; loop < 300; loop++)
+            fp4_parallel_for(20, use_slot, &s);
+    }
+    cr_assert_eq(atomic_load(&s.clashes), 0);
+    cr_assert_eq(atomic_load(&s.beyond), 0);
 }
 
 Test(base, sha256_of_abc) { /* FIPS 180-2, appendix B.1 */

@@ -1,6 +1,7 @@
 /* The models of golden/models, whatever folders are there: logits, losses, gradients, AdamW, greedy continuation, adaptation, training. */
 #include "tests/support.h"
 
+#include "fp4lab/model.h"
 #include "lib/backend/backend.h"
 #include "tests/vectors.h"
 

@@ -7,7 +7,8 @@
 #ifndef FP4LAB_BACKEND_BACKEND_H
 #define FP4LAB_BACKEND_BACKEND_H
 
-#include "fp4lab/model.h"
+#include "fp4lab/backend.h"
+#include "fp4lab/policy.h"
 
 /* Look-up in an embedding [V, d]: row of a token times `scale`, and for replicate ≠ 0 times 1 ± 2⁻²³. */
 struct fp4_embedding {

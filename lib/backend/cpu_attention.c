@@ -1,7 +1,6 @@
 /* CPU backend: causal grouped-query attention in tiles of queries. A tile's scores [ROWS, keys it sees] are all of the T×T matrix
  * that exists at a time; the backward pass computes them again from the stored row maxima and reciprocal sums. */
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "lib/backend/cpu.h"
@@ -20,11 +19,11 @@ struct pass {
 };
 
 static float *scratch_of(const struct pass *p) {
-    return p->scratch + (omp_in_parallel() ? (size_t)omp_get_thread_num() : 0) * p->scratch_each;
+    return p->scratch + (size_t)fp4_parallel_slot() * p->scratch_each;
 }
 
 static fp4_status begin(struct pass *p, size_t matrices) {
-    size_t threads = (size_t)(omp_in_parallel() ? omp_get_num_threads() : fp4_threads());
+    size_t threads = (size_t)fp4_threads();
     p->k = fp4_nn_kernels();
     p->tiles = (p->a.Tq + ROWS - 1) / ROWS;
     p->scale = (float)(1.0 / sqrt((double)p->a.D));

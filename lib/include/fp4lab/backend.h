@@ -12,4 +12,9 @@ const struct fp4_backend *fp4_backend_cpu(void);
 fp4_status fp4_blas_init(void);
 const char *fp4_blas_core(void); /* "SkylakeX", as OpenBLAS reports it */
 
+/* AdamW (Loshchilov & Hutter 2019), decoupled decay on all parameters: p ← p(1 − lr·wd); m, v; p −= lr/(1−β₁ᵏ)·m/(√v/√(1−β₂ᵏ)+ε). */
+struct fp4_adamw { double lr, beta1, beta2, eps, weight_decay; };
+/* AdamW on plain arrays, for tests and for other users: step counts from 1. */
+void fp4_adamw_update(size_t n, float *p, const float *g, float *m, float *v, const struct fp4_adamw *h, size_t step, float gradient_scale);
+
 #endif

@@ -99,6 +99,8 @@ int fp4_threads(void);
  * cuts work into tasks by its shape alone, never by the thread count, and sums partial results in task
  * order: that is what makes results equal for any number of threads. Nested calls run in the calling thread. */
 void fp4_parallel_for(size_t n_tasks, void (*body)(void *context, size_t task), void *context);
+/* Within a body: 0 … fp4_threads() − 1, different for tasks that run at the same time. For scratch memory only: results must not depend on it. */
+int fp4_parallel_slot(void);
 
 /* ---- hashes ---- */
 

@@ -120,8 +120,6 @@ fp4_status fp4_model_evaluate(struct fp4_model *m, const int32_t *inputs, const 
  * the last position's before the step. */
 fp4_status fp4_model_entropy_backward(struct fp4_model *m, const int32_t *tokens, size_t n, double *entropy, double *loss, float *logits);
 
-/* AdamW (Loshchilov & Hutter 2019), decoupled decay on all parameters: p ← p(1 − lr·wd); m, v; p −= lr/(1−β₁ᵏ)·m/(√v/√(1−β₂ᵏ)+ε). */
-struct fp4_adamw { double lr, beta1, beta2, eps, weight_decay; };
 struct fp4_optimizer;
 fp4_status fp4_optimizer_create(struct fp4_model *m, struct fp4_optimizer **out);
 void fp4_optimizer_free(struct fp4_optimizer *o);
@@ -129,7 +127,5 @@ fp4_status fp4_optimizer_reset(struct fp4_optimizer *o); /* moments to 0, step c
 /* Optionally clips to max_norm (≤ 0: no): gradients times min(1, max_norm/(norm + 1e-6)). *norm (may be NULL): before clipping. Frozen
  * weights (policy.frozen_weight) are not touched, neither step nor decay. */
 fp4_status fp4_optimizer_step(struct fp4_optimizer *o, const struct fp4_adamw *h, double max_norm, double *norm);
-/* AdamW on plain arrays, for tests and for other users: step counts from 1. */
-void fp4_adamw_update(size_t n, float *p, const float *g, float *m, float *v, const struct fp4_adamw *h, size_t step, float gradient_scale);
 
 #endif
