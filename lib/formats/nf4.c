@@ -49,9 +49,9 @@ static const struct fp4_bnb cuda = {values, kernel, 15, NULL, false, false}, cpu
 
 static const struct fp4_dialect dialects[] = {
     {"cuda", "the CUDA kernel's decision values", "bitsandbytes 95f9af3, csrc/kernels.cu", FP4_MOD_STORED, &cuda, NULL,
-     fp4_bnb_encode, fp4_bnb_decode, NULL},
+     fp4_bnb_encode, fp4_bnb_decode, fp4_bnb_fake},
     {"cpu", "the default backend: midpoints of the values", "bitsandbytes 0.50.2", FP4_MOD_STORED, &cpu, NULL, fp4_bnb_encode,
-     fp4_bnb_decode, NULL},
+     fp4_bnb_decode, fp4_bnb_fake},
     {0}};
 
 const struct fp4_format fp4_format_nf4 = {

@@ -123,8 +123,11 @@ static const bool fp32_elements = false, fp16_elements = true;
 /* Four over six compares errors of rounding to nearest; AdaCodec's elements are rounded away by definition. */
 #define NEAREST (FP4_MOD_2D | FP4_MOD_HAD | FP4_MOD_CLIP | FP4_MOD_STORED)
 #define PLAIN(name, summary, source, prepare, fake) {#name, summary, source, ALL, &name, prepare, encode, decode, fake}
-#define FOUR_OVER_SIX(name, summary, source, modifiers, parameters) \
-    {name, summary, source, modifiers, &parameters, fp4_four_over_six_prepare, fp4_four_over_six_encode, fp4_four_over_six_decode, NULL}
+#define FOUR_OVER_SIX(name, summary, source, parameters)                                                                       \
+    {name, summary, source, NEAREST, &parameters, fp4_four_over_six_prepare, fp4_four_over_six_encode,                         \
+     fp4_four_over_six_decode, fp4_four_over_six_fake}
+#define STATIC(name, summary, parameters)                                                                                      \
+    {name, summary, F6_SOURCE, ALL, &parameters, fp4_four_over_six_prepare, fp4_four_over_six_encode, fp4_four_over_six_decode, NULL}
 #define ADACODEC(name, summary, parameters)                                                                                    \
     {name, summary, "xilinyu716/AdaCodec cd199ef, utils/quant_utils.py", NEAREST, &parameters, fp4_adacodec_prepare,           \
      fp4_adacodec_encode, fp4_adacodec_decode, NULL}
@@ -133,15 +136,14 @@ static const bool fp32_elements = false, fp16_elements = true;
 
 static const struct fp4_dialect dialects[] = {
     PLAIN(te, "TransformerEngine, the canonical dialect", "NVIDIA/TransformerEngine d0067d0, core_nvfp4.cuh", te_prepare, te_fake),
-    FOUR_OVER_SIX("te_4over6", "TransformerEngine's four over six, absolute error, scales up to 256", TE_SOURCE, NEAREST,
-                  te_4over6),
-    FOUR_OVER_SIX("te_4over6_mse", "the same, squared error", TE_SOURCE, NEAREST, te_4over6_mse),
-    FOUR_OVER_SIX("te_4over6_448", "absolute error, scales up to 448", TE_SOURCE, NEAREST, te_4over6_448),
-    FOUR_OVER_SIX("fouroversix", "four over six as its authors publish it, squared error", F6_SOURCE, NEAREST, f6_mse),
-    FOUR_OVER_SIX("fouroversix_mae", "the same, absolute error", F6_SOURCE, NEAREST, f6_mae),
-    FOUR_OVER_SIX("fouroversix_absmax", "the same, largest error", F6_SOURCE, NEAREST, f6_absmax),
-    FOUR_OVER_SIX("fouroversix_static6", "that library without the choice: block maxima to 6", F6_SOURCE, ALL, f6_static6),
-    FOUR_OVER_SIX("fouroversix_static4", "that library without the choice: block maxima to 4", F6_SOURCE, ALL, f6_static4),
+    FOUR_OVER_SIX("te_4over6", "TransformerEngine's four over six, absolute error, scales up to 256", TE_SOURCE, te_4over6),
+    FOUR_OVER_SIX("te_4over6_mse", "the same, squared error", TE_SOURCE, te_4over6_mse),
+    FOUR_OVER_SIX("te_4over6_448", "absolute error, scales up to 448", TE_SOURCE, te_4over6_448),
+    FOUR_OVER_SIX("fouroversix", "four over six as its authors publish it, squared error", F6_SOURCE, f6_mse),
+    FOUR_OVER_SIX("fouroversix_mae", "the same, absolute error", F6_SOURCE, f6_mae),
+    FOUR_OVER_SIX("fouroversix_absmax", "the same, largest error", F6_SOURCE, f6_absmax),
+    STATIC("fouroversix_static6", "that library without the choice: block maxima to 6", f6_static6),
+    STATIC("fouroversix_static4", "that library without the choice: block maxima to 4", f6_static4),
     PLAIN(torchao, "torchao, scales of at least 2^-6", "torchao 0.18.0, prototype/mx_formats/nvfp4_tensor.py", ts_prepare,
           torchao_fake),
     PLAIN(modelopt, "NVIDIA Model Optimizer", "nvidia-modelopt 0.47.0, torch/quantization/qtensor/nvfp4_tensor.py", ts_prepare,

@@ -1,5 +1,6 @@
 /* bitsandbytes' block-wise 4-bit quantization. Source: csrc/kernels.cu (95f9af3) and the default backend of 0.50.2. */
 #include "lib/formats/core/bnb.h"
+#include "lib/kernels/cpu/kernels.h"
 
 void fp4_bnb_encode(const struct fp4_tensor *t, size_t n, const float *x, const float *u, uint8_t *codes, uint8_t *scale) {
     (void)u;
@@ -28,4 +29,16 @@ void fp4_bnb_decode(const struct fp4_tensor *t, size_t n, const uint8_t *codes, 
     memcpy(&absmax, scale, sizeof absmax);
     for (size_t i = 0; i < n; i++)
         y[i] = p->values[codes[i] & 15] * absmax;
+}
+
+void fp4_bnb_fake(const struct fp4_tensor *t, size_t rows, size_t n, size_t stride, const float *x, const float *u, float *y) {
+    (void)u;
+    const struct fp4_bnb *p = t->dialect->parameters;
+    const struct fp4_cpu_kernels *kernels = fp4_cpu_kernels_now();
+    struct fp4_value_table table = {.boundaries = p->boundaries, .n = p->n, .magnitudes = p->magnitudes, .clamp = p->clamp};
+    float absmax[FP4_SEGMENT / 64];
+    for (int place = 0; place <= p->n; place++)
+        table.values[place] = p->values[p->code ? p->code[place] : place];
+    kernels->block_max(rows, n, stride, t->block, x, absmax);
+    kernels->table(&table, n, t->block, x, absmax, y);
 }

@@ -17,5 +17,6 @@ struct fp4_bnb {
 /* dialect->parameters is a struct fp4_bnb. */
 void fp4_bnb_encode(const struct fp4_tensor *t, size_t n, const float *x, const float *u, uint8_t *codes, uint8_t *scale);
 void fp4_bnb_decode(const struct fp4_tensor *t, size_t n, const uint8_t *codes, const uint8_t *scale, float *y);
+void fp4_bnb_fake(const struct fp4_tensor *t, size_t rows, size_t n, size_t stride, const float *x, const float *u, float *y);
 
 #endif

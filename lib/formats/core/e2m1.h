@@ -52,6 +52,8 @@ void fp4_four_over_six_block(const struct fp4_tensor *t, size_t n, const float *
 void fp4_four_over_six_prepare(struct fp4_tensor *t);
 void fp4_four_over_six_encode(const struct fp4_tensor *t, size_t n, const float *x, const float *u, uint8_t *codes, uint8_t *scale);
 void fp4_four_over_six_decode(const struct fp4_tensor *t, size_t n, const uint8_t *codes, const uint8_t *scale, float *y);
+void fp4_four_over_six_fake(const struct fp4_tensor *t, size_t rows, size_t n, size_t stride, const float *x, const float *u,
+                            float *y);
 
 /* ---- AdaCodec (core/adacodec.c): dialects of nvfp4; parameters: const bool *half, elements pass through fp16 ---- */
 

@@ -44,8 +44,8 @@ uint8_t fp4_e4m3_encode(float x) {
     return with_sign(code, x);
 }
 float fp4_e4m3_decode(uint8_t code) {
-    uint32_t magnitude = code & 0x7f;
-    float value = magnitude == 0x7f ? NAN : small_float_value(magnitude, 3, 7);
+    uint32_t magnitude = code & 0x7f; /* inline, without ldexpf: every block needs it */
+    float value = magnitude == 0x7f ? NAN : magnitude < 8 ? (float)magnitude * 0x1p-9f : fp4_from_bits((magnitude << 20) + (120u << 23));
     return code & 0x80 ? -value : value;
 }
 
@@ -114,7 +114,9 @@ float fp4_fp16_round(float x) {
     float a = fp4_abs(x);
     if (!(a < 65520.0f)) /* the middle of 65504 and 65536 rounds to even, up */
         return isnan(x) ? x : fp4_with_sign(INFINITY, x);
-    return fp4_with_sign(small_float_value(small_float(a, 10, 15), 10, 15), x);
+    uint32_t exponent = fp4_bits(fp4_max(a, 0x1p-14f)) & 0x7f800000u; /* 11 significant bits, at least 2⁻²⁴ apart */
+    float magic = fp4_from_bits(exponent + (13u << 23) + 0x00400000u);
+    return fp4_with_sign((a + magic) - magic, x);
 }
 float fp4_fp16_decode(uint16_t code) {
     uint32_t magnitude = code & 0x7fff;

@@ -1,6 +1,7 @@
 /* Four over six: a block's largest value goes to 6 or to 4, whichever has the smaller error. Two implementations: the library of
  * its authors (Cook et al., "Four Over Six", mit-han-lab/fouroversix dadfad6) and TransformerEngine's recipe. */
 #include "lib/formats/core/e2m1.h"
+#include "lib/kernels/cpu/kernels.h"
 
 #include <math.h>
 
@@ -28,16 +29,17 @@ static void candidate_scales(const struct fp4_tensor *t, float b, uint8_t *six, 
     *four = fp4_e4m3_encode(fp4_min(v * 1.5f, 448.0f));
 }
 
+static float candidate_factor(const struct fp4_tensor *t, float scale) {
+    if (!parameters(t)->te)
+        return 1.0f / (t->k[DECODE] * scale);
+    struct fp4_te te = fp4_te_of(t);
+    return fp4_te_factor(&te, scale);
+}
+
 static void candidate_codes(const struct fp4_tensor *t, uint8_t scale_code, size_t n, const float *x, const float *u,
                             uint8_t *codes) {
     const struct fp4_four_over_six *p = parameters(t);
-    float scale = fp4_e4m3_decode(scale_code), factor;
-    if (p->te) {
-        struct fp4_te te = fp4_te_of(t);
-        factor = fp4_te_factor(&te, scale);
-    } else {
-        factor = 1.0f / (t->k[DECODE] * scale);
-    }
+    float scale = fp4_e4m3_decode(scale_code), factor = candidate_factor(t, scale);
     for (size_t i = 0; i < n; i++) {
         float y = x[i] == 0.0f ? x[i] : x[i] * factor;
         bool negative = p->te ? signbit(x[i]) : y < 0.0f;
@@ -94,4 +96,82 @@ void fp4_four_over_six_decode(const struct fp4_tensor *t, size_t n, const uint8_
     }
     for (size_t i = 0; i < n; i++)
         y[i] = ((fp4_e2m1_decode(codes[i]) * value) * t->amax) / limit;
+}
+
+/* ---- the fast path: dequantized candidates of a whole row segment, then the choice block by block ---- */
+
+enum { BLOCKS = FP4_SEGMENT / 16 };
+
+/* Factors and scales of one candidate. A zero scale gives zeros in the library (factor 0), FLT_MAX in te. */
+static void factors(const struct fp4_tensor *t, size_t blocks, const uint8_t *codes, float *factor, float *scale) {
+    for (size_t j = 0; j < blocks; j++) {
+        scale[j] = fp4_e4m3_decode(codes[j]);
+        factor[j] = scale[j] == 0.0f && !parameters(t)->te ? 0.0f : candidate_factor(t, scale[j]);
+    }
+}
+
+static float block_error(enum fp4_block_error kind, size_t n, const float *x, const float *y) {
+    float error = 0.0f;
+    if (kind == FP4_ERROR_MSE)
+        for (size_t i = 0; i < n; i++)
+            error += (y[i] - x[i]) * (y[i] - x[i]);
+    else if (kind == FP4_ERROR_MAE)
+        for (size_t i = 0; i < n; i++)
+            error += fp4_abs(y[i] - x[i]);
+    else
+        for (size_t i = 0; i < n; i++)
+            error = fp4_max(fp4_abs(y[i] - x[i]), error);
+    return error;
+}
+
+/* One row (a tile row of 2d blocks goes block by block). */
+static void fake_row(const struct fp4_tensor *t, size_t n, const float *x, float *y) {
+    const struct fp4_four_over_six *p = parameters(t);
+    const struct fp4_cpu_kernels *kernels = fp4_cpu_kernels_now();
+    size_t blocks = (n + 15) / 16;
+    float b[BLOCKS], factor6[BLOCKS], scale6[BLOCKS], factor4[BLOCKS], scale4[BLOCKS], y6[FP4_SEGMENT], y4[FP4_SEGMENT];
+    uint8_t six[BLOCKS], four[BLOCKS];
+    kernels->block_max(1, n, n, 16, x, b);
+    for (size_t j = 0; j < blocks; j++)
+        candidate_scales(t, b[j] * t->clip, &six[j], &four[j]);
+    factors(t, blocks, six, factor6, scale6);
+    factors(t, blocks, four, factor4, scale4);
+    kernels->e2m1_quotient(p->te, t->amax, limit_of(p), n, 16, x, factor6, scale6, y6);
+    kernels->e2m1_quotient(p->te, t->amax, limit_of(p), n, 16, x, factor4, scale4, y4);
+    for (size_t j = 0; j < blocks; j++) {
+        size_t at = 16 * j, width = n - at < 16 ? n - at : 16;
+        bool pick4 = block_error(p->error, width, x + at, y4 + at) < block_error(p->error, width, x + at, y6 + at);
+        if (!p->te) {
+            memcpy(y + at, (pick4 ? y4 : y6) + at, width * sizeof *y);
+        } else if (pick4) {
+            factor6[j] = factor4[j];
+            scale6[j] = scale4[j];
+        }
+    }
+    if (!p->te)
+        return;
+    struct fp4_te te = fp4_te_of(t); /* te decodes in another order than it compares */
+    for (size_t j = 0; j < blocks; j++)
+        scale6[j] = fp4_te_step(&te, scale6[j]);
+    kernels->e2m1(FP4_ROUND_EVEN, 1, n, n, 16, x, NULL, factor6, scale6, y);
+}
+
+static void fake_tile(const struct fp4_tensor *t, size_t rows, size_t n, size_t stride, const float *x, float *y) {
+    float tile[FP4_TILE * FP4_TILE] = {0};
+    uint8_t codes[FP4_TILE * FP4_TILE], scale;
+    for (size_t r = 0; r < rows; r++)
+        memcpy(tile + r * n, x + r * stride, n * sizeof *x);
+    fp4_four_over_six_block(t, rows * n, tile, NULL, codes, &scale, NULL);
+    fp4_four_over_six_decode(t, rows * n, codes, &scale, tile);
+    for (size_t r = 0; r < rows; r++)
+        memcpy(y + r * stride, tile + r * n, n * sizeof *y);
+}
+
+void fp4_four_over_six_fake(const struct fp4_tensor *t, size_t rows, size_t n, size_t stride, const float *x, const float *u,
+                            float *y) {
+    (void)u; /* two candidates: to the nearest only */
+    if (!t->q.two_d)
+        fake_row(t, n, x, y);
+    for (size_t c = 0; t->q.two_d && c < n; c += FP4_TILE)
+        fake_tile(t, rows, n - c < FP4_TILE ? n - c : FP4_TILE, stride, x + c, y + c);
 }

@@ -10,6 +10,15 @@ struct fp4_int_grid {
     enum fp4_rounding rounding;
 };
 
+/* Sixteen values by place; a normalised value takes the place = number of boundaries below it (core/bnb.h). */
+struct fp4_value_table {
+    const float *boundaries; /* [n] */
+    int n;                   /* 7 or 15 */
+    float values[16];        /* [n + 1], of each place */
+    bool magnitudes;         /* |y| is looked up and negative x give negative values */
+    bool clamp;              /* y = clamp(x·(1/max(absmax, 1e−38)), ±1), else x·(1/absmax) */
+};
+
 struct fp4_cpu_kernels {
     /* Largest |x|, as bits: an integer maximum, so that NaN > infinity > any number and order does not matter. */
     uint32_t (*amax_bits)(size_t n, const float *x);
@@ -21,6 +30,14 @@ struct fp4_cpu_kernels {
      * infinite; u [rows, n] for stochastic rounding. block is a multiple of 16. */
     void (*e2m1)(enum fp4_rounding rounding, size_t rows, size_t n, size_t stride, size_t block, const float *x,
                  const float *u, const float *factor, const float *step, float *y);
+    /* y = ((±E2M1(|x|·factor[j])·scale[j])·amax)/limit, nearest even, one row; sign bit = (x·factor < 0), or that of x. */
+    void (*e2m1_quotient)(bool sign_of_x, float amax, float limit, size_t n, size_t block, const float *x, const float *factor,
+                          const float *scale, float *y);
+    /* The adaptation write-up's elements (core/tta.h): y = ±(q/scale[j])·ts, q of (|x|/ts)·scale[j]. u may be NULL. */
+    void (*tta)(float ts, size_t n, size_t block, const float *x, const float *u, const float *scale, float *y);
+    /* Values of a table times absmax[j]. */
+    void (*table)(const struct fp4_value_table *table, size_t n, size_t block, const float *x, const float *absmax, float *y);
+    void (*bf16)(size_t n, const float *x, float *y);
     /* y = clamp(round(x/scale[j]), low, 7)·scale[j], sign of x. block is a multiple of 16. */
     void (*int4)(struct fp4_int_grid grid, size_t n, size_t block, const float *x, const float *u, const float *scale, float *y);
     /* `groups` consecutive groups of n elements: signs, butterflies h = 1, 2, 4, … , times root = fl(1/√n). With

@@ -126,6 +126,89 @@ static void e2m1(enum fp4_rounding rounding, size_t rows, size_t n, size_t strid
     }
 }
 
+/* As e2m1_vector with nearest even; the sign is that of the product, or of x. */
+static inline vec quotient_vector(bool sign_of_x, vec x, vec factor, vec scale, vec amax, vec limit) {
+    const vec sign = v_from_int(v_int_set((int)0x80000000u));
+    vec product = v_mul(x, factor), a = v_min(v_max(v_abs(product), v_set(0.0f)), v_set(6.0f));
+    veci exponent = v_int_and(v_to_int(v_max(a, v_set(1.0f))), v_int_set(0x7f800000));
+    vec magic = v_from_int(v_int_add(exponent, v_int_set((22 << 23) + 0x00400000)));
+    vec q = v_sub(v_add(a, magic), magic);
+    vec negative = sign_of_x ? v_and(x, sign) : v_and_where_less(product, v_set(0.0f), sign);
+    return v_div(v_mul(v_mul(v_or(q, negative), scale), amax), limit);
+}
+
+static void e2m1_quotient(bool sign_of_x, float amax, float limit, size_t n, size_t block, const float *x, const float *factor,
+                          const float *scale, float *y) {
+    for (size_t i = 0, j = 0; i < n; j++) {
+        vec f = v_set(factor[j]), s = v_set(scale[j]);
+        size_t end = n - i < block ? n : i + block;
+        for (; i + V_LANES <= end; i += V_LANES)
+            v_store(y + i, quotient_vector(sign_of_x, v_load(x + i), f, s, v_set(amax), v_set(limit)));
+        fp4_cpu_kernels_ref.e2m1_quotient(sign_of_x, amax, limit, end - i, block, x + i, factor + j, scale + j, y + i);
+        i = end;
+    }
+}
+
+/* a/gap is exact: the three cases of fp4_tta_round are one. */
+static inline vec tta_vector(vec x, vec noise, vec scale, vec ts) {
+    const vec sign = v_from_int(v_int_set((int)0x80000000u)), magic = v_set(0x1.8p23f);
+    vec a = v_min(v_max(v_mul(v_div(v_abs(x), ts), scale), v_set(0.0f)), v_set(7.0f));
+    veci exponent = v_int_and(v_to_int(v_max(a, v_set(1.0f))), v_int_set(0x7f800000));
+    vec gap = v_from_int(v_int_add(exponent, v_int_set(-(1 << 23))));
+    vec q = v_mul(v_sub(v_add(v_add(v_div(a, gap), noise), magic), magic), gap);
+    q = v_or(v_min(v_abs(q), v_set(6.0f)), v_and_where_less(x, v_set(0.0f), sign));
+    return v_mul(v_div(q, scale), ts);
+}
+
+static void tta(float ts, size_t n, size_t block, const float *x, const float *u, const float *scale, float *y) {
+    for (size_t i = 0, j = 0; i < n; j++) {
+        vec s = v_set(scale[j]), half = v_set(0.5f);
+        size_t end = n - i < block ? n : i + block;
+        for (; i + V_LANES <= end; i += V_LANES)
+            v_store(y + i, tta_vector(v_load(x + i), u ? v_sub(v_load(u + i), half) : v_set(0.0f), s, v_set(ts)));
+        fp4_cpu_kernels_ref.tta(ts, end - i, block, x + i, u ? u + i : NULL, scale + j, y + i);
+        i = end;
+    }
+}
+
+static inline vec table_vector(const struct fp4_value_table *t, vec x, vec inverse, vec absmax) {
+    const vec sign = v_from_int(v_int_set((int)0x80000000u));
+    vec v = v_mul(x, inverse), value = v_set(t->values[0]);
+    if (t->clamp)
+        v = v_max(v_min(v, v_set(1.0f)), v_set(-1.0f));
+    if (t->magnitudes)
+        v = v_abs(v);
+    for (int j = 0; j < t->n; j++)
+        value = v_select_less(v_set(t->boundaries[j]), v, v_set(t->values[j + 1]), value);
+    if (t->magnitudes)
+        value = v_or(value, v_and_where_less(x, v_set(0.0f), sign));
+    return v_mul(value, absmax);
+}
+
+static void table(const struct fp4_value_table *t, size_t n, size_t block, const float *x, const float *absmax, float *y) {
+    for (size_t i = 0, j = 0; i < n; j++) {
+        vec largest = v_set(absmax[j]), inverse = v_set(1.0f / (t->clamp ? fp4_max(absmax[j], 1e-38f) : absmax[j]));
+        size_t end = n - i < block ? n : i + block;
+        for (; i + V_LANES <= end; i += V_LANES)
+            v_store(y + i, table_vector(t, v_load(x + i), inverse, largest));
+        fp4_cpu_kernels_ref.table(t, end - i, block, x + i, absmax + j, y + i);
+        i = end;
+    }
+}
+
+/* NaN keep their upper half and become quiet, as fp4_bf16_encode has it. */
+static void bf16(size_t n, const float *x, float *y) {
+    const veci odd = v_int_set(1), upper = v_int_set((int)0xffff0000u), quiet = v_int_set(0x00400000);
+    size_t i = 0;
+    for (; i + V_LANES <= n; i += V_LANES) {
+        vec in = v_load(x + i);
+        veci bits = v_to_int(in), up = v_int_add(v_int_set(0x7fff), v_int_and(v_int_upper_half(bits), odd));
+        vec rounded = v_from_int(v_int_and(v_int_add(bits, up), upper));
+        v_store(y + i, v_select_nan(in, v_or(v_from_int(v_int_and(bits, upper)), v_from_int(quiet)), rounded));
+    }
+    fp4_cpu_kernels_ref.bf16(n - i, x + i, y + i);
+}
+
 /* As fp4_int4_round. */
 static inline vec int4_vector(struct fp4_int_grid grid, vec x, vec u, vec scale) {
     const vec sign = v_from_int(v_int_set((int)0x80000000u)), magic = v_set(0x1.8p23f), one = v_set(1.0f);

@@ -41,6 +41,14 @@ static inline vec v_sub_where_less(vec v, vec a, vec b, vec d) {
     return _mm512_mask_sub_ps(v, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), v, d);
 }
 
+/* Where a < b: the bits of c, else 0; yes, else no. Where x is NaN: yes, else no. */
+static inline vec v_and_where_less(vec a, vec b, vec c) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), c); }
+static inline vec v_select_less(vec a, vec b, vec yes, vec no) {
+    return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), yes);
+}
+static inline vec v_select_nan(vec x, vec yes, vec no) { return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), yes); }
+static inline veci v_int_upper_half(veci a) { return _mm512_srli_epi32(a, 16); }
+
 /* Lane i becomes lane i xor 1, 2, 4, 8; sign bits of the lanes whose index has bit h. */
 static inline vec v_swap1(vec v) { return _mm512_permute_ps(v, 0xB1); }
 static inline vec v_swap2(vec v) { return _mm512_permute_ps(v, 0x4E); }
@@ -73,4 +81,16 @@ static inline void v_store4(float *out, vec a, vec b, vec c, vec d) {
 
 #include "lib/kernels/cpu/quantize_template.h"
 
-const struct fp4_cpu_kernels fp4_cpu_kernels_avx512 = {amax_bits, block_max, te_scales, e2m1, int4, hadamard, uniform};
+const struct fp4_cpu_kernels fp4_cpu_kernels_avx512 = {
+    .amax_bits = amax_bits,
+    .block_max = block_max,
+    .te_scales = te_scales,
+    .e2m1 = e2m1,
+    .e2m1_quotient = e2m1_quotient,
+    .tta = tta,
+    .table = table,
+    .bf16 = bf16,
+    .int4 = int4,
+    .hadamard = hadamard,
+    .uniform = uniform,
+};

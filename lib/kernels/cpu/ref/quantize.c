@@ -1,4 +1,5 @@
 /* Quantization kernels in plain C: the reference rung. */
+#include "lib/formats/core/tta.h"
 #include "lib/kernels/cpu/kernels.h"
 
 static uint32_t amax_bits(size_t n, const float *x) {
@@ -53,6 +54,42 @@ static void int4(struct fp4_int_grid grid, size_t n, size_t block, const float *
     }
 }
 
+static void e2m1_quotient(bool sign_of_x, float amax, float limit, size_t n, size_t block, const float *x, const float *factor,
+                          const float *scale, float *y) {
+    for (size_t i = 0; i < n; i++) {
+        float product = x[i] == 0.0f ? x[i] : x[i] * factor[i / block], q = fp4_e2m1_even(fp4_abs(product));
+        bool negative = sign_of_x ? fp4_bits(x[i]) >> 31 : product < 0.0f;
+        y[i] = (((negative ? -q : q) * scale[i / block]) * amax) / limit;
+    }
+}
+
+static void tta(float ts, size_t n, size_t block, const float *x, const float *u, const float *scale, float *y) {
+    for (size_t i = 0; i < n; i++) {
+        float a = x[i] == 0.0f ? 0.0f : (fp4_abs(x[i]) / ts) * scale[i / block];
+        float q = fp4_tta_round(a, u ? u[i] - 0.5f : 0.0f);
+        y[i] = ((x[i] < 0.0f ? -q : q) / scale[i / block]) * ts;
+    }
+}
+
+static void table(const struct fp4_value_table *t, size_t n, size_t block, const float *x, const float *absmax, float *y) {
+    for (size_t i = 0; i < n; i++) {
+        float largest = absmax[i / block], v = x[i] * (1.0f / (t->clamp ? fp4_max(largest, 1e-38f) : largest));
+        if (t->clamp)
+            v = fp4_max(fp4_min(v, 1.0f), -1.0f);
+        if (t->magnitudes)
+            v = fp4_abs(v);
+        float value = t->values[0];
+        for (int j = 0; j < t->n; j++)
+            value = t->boundaries[j] < v ? t->values[j + 1] : value;
+        y[i] = (t->magnitudes && x[i] < 0.0f ? -value : value) * largest;
+    }
+}
+
+static void bf16(size_t n, const float *x, float *y) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = fp4_bf16_decode(fp4_bf16_encode(x[i]));
+}
+
 static void hadamard(size_t n, size_t groups, const float *sign, float root, bool inverse, float *x) {
     for (size_t g = 0; g < groups; g++, x += n) {
         for (size_t i = 0; i < n && !inverse; i++)
@@ -74,6 +111,10 @@ const struct fp4_cpu_kernels fp4_cpu_kernels_ref = {
     .block_max = block_max,
     .te_scales = te_scales,
     .e2m1 = e2m1,
+    .e2m1_quotient = e2m1_quotient,
+    .tta = tta,
+    .table = table,
+    .bf16 = bf16,
     .int4 = int4,
     .hadamard = hadamard,
     .uniform = fp4_random_uniform,
