@@ -148,7 +148,7 @@ double published_number(struct facts *f, const char *path) {
 }
 
 /* Each text below `at` must have been put into a table: a published number that the report does not show is a fault. */
-__attribute__((unused)) static void check_used(struct facts *f, json_t *at, const char *path) {
+static void check_used(struct facts *f, json_t *at, const char *path) {
     const char *key;
     json_t *value;
     json_object_foreach(at, key, value) {
@@ -168,7 +168,7 @@ static fp4_status write_in(const char *folder, const char *name, const char *tex
 }
 
 fp4_status facts_write(struct facts *f, const char *folder) {
-    /* check_used off */
+    check_used(f, f->published, "");
     FP4_TRY(f->status);
     FP4_TRY(fp4_make_dirs(folder));
     const char *name;

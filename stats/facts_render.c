@@ -179,7 +179,7 @@ static void include_table(struct render *r, const char *name) {
     fp4_free(text);
 }
 
-static void put_text(struct render *r, const char *s);
+static void put_text(struct render *r, const char *s, bool code);
 
 /* {{figure:NAME}} caption */
 static void include_figure(struct render *r, const char *name, const char *caption) {
@@ -196,57 +196,68 @@ static void include_figure(struct render *r, const char *name, const char *capti
         r->shown = false; /* the caption is still checked */
     if (shown && !why)
         fputs("![", r->out);
-    put_text(r, caption);
+    put_text(r, caption, false);
     if (shown && !why)
         fprintf(r->out, "](figures/%s.svg)\n", name);
     r->shown = r->shown || shown;
 }
 
-/* A result typed by hand: a digit in a word that does not begin with a letter (NVFP4, W4A4 and E2M1 are names; 0.5 and 3.1e-4 are results). */
+static bool in_word(char c) {
+    return isalnum((unsigned char)c) || c == '_';
+}
+
+/* A result typed by hand: a digit in a word that does not begin with a letter. NVFP4, W4A4 and Q4_1 are names, and so is a part with letters of a
+ * name with hyphens (SmolLM2-135M); 0.5, 3.1e-4 and the 2 of Llama-2 are not. */
 static void check_digits(struct render *r, const char *s, size_t n) {
     for (size_t i = 0; i < n;) {
-        if (!isalnum((unsigned char)s[i])) {
+        if (!in_word(s[i])) {
             i++;
             continue;
         }
         size_t end = i;
-        while (end < n && isalnum((unsigned char)s[end]))
-            end++;
-        if (isdigit((unsigned char)s[i]))
+        bool letters = false;
+        while (end < n && in_word(s[end]))
+            letters = isalpha((unsigned char)s[end++]) || letters;
+        bool part = letters && i >= 2 && s[i - 1] == '-' && isalnum((unsigned char)s[i - 2]);
+        if (isdigit((unsigned char)s[i]) && !part)
             fault(r, "a number is typed in: '%.*s'; use a key, or {{= %.*s}} if it is no result", (int)(end - i), s + i,
                   (int)(end - i), s + i);
         i = end;
     }
 }
 
-/* Prose with {{key}} and {{= literal}}, `code` and ](address) left alone. */
-static void put_text(struct render *r, const char *s) {
+/* {{key}} or {{= literal}} at *s; moves behind it. */
+static void put_braces(struct render *r, const char **s) {
+    const char *end = strstr(*s, "}}");
+    char inner[1024];
+    if (!end) {
+        fault(r, "'{{' without '}}'");
+        *s += strlen(*s);
+        return;
+    }
+    snprintf(inner, sizeof inner, "%.*s", (int)(end - *s - 2), *s + 2);
+    if (inner[0] != '=')
+        put_key(r, inner);
+    else if (r->shown)
+        fputs(inner + 1 + (inner[1] == ' '), r->out);
+    *s = end + 2;
+}
+
+/* Prose with {{…}}; in `code` and in the address of ](a link) digits are free. `code`: the whole line is code. */
+static void put_text(struct render *r, const char *s, bool code) {
+    bool span = false;
     while (*s) {
-        size_t n = strcspn(s, "{`]");
-        if (n == 0 && !strncmp(s, "{{", 2)) {
-            const char *end = strstr(s, "}}");
-            if (!end) {
-                fault(r, "'{{' without '}}'");
-                return;
-            }
-            char inner[1024];
-            snprintf(inner, sizeof inner, "%.*s", (int)(end - s - 2), s + 2);
-            if (inner[0] != '=')
-                put_key(r, inner);
-            else if (r->shown)
-                fputs(inner + 1 + (inner[1] == ' '), r->out);
-            s = end + 2;
+        if (!strncmp(s, "{{", 2)) {
+            put_braces(r, &s);
             continue;
         }
-        if (n == 0 && *s == '`') {
-            const char *end = strchr(s + 1, '`');
-            n = end ? (size_t)(end - s) + 1 : 1;
-        } else if (n == 0 && !strncmp(s, "](", 2)) {
+        size_t n = strcspn(s + 1, "{`]") + 1;
+        if (*s == '`')
+            span = !span;
+        else if (!span && !code && !strncmp(s, "](", 2))
             n = strcspn(s, ")");
-        } else {
-            n += n == 0;
+        else if (!span && !code)
             check_digits(r, s, n);
-        }
         if (r->shown)
             fwrite(s, 1, n, r->out);
         s += n;
@@ -293,12 +304,7 @@ static void one_line(struct render *r, const char *line) {
         r->in_code = !r->in_code;
     if (!fence && !r->in_code && directive(r, line))
         return;
-    if (fence || r->in_code) {
-        if (r->shown)
-            fputs(line, r->out);
-    } else {
-        put_text(r, line);
-    }
+    put_text(r, line, fence || r->in_code);
     if (r->shown)
         fputc('\n', r->out);
 }

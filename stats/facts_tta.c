@@ -331,7 +331,7 @@ static void nothing(struct facts *f, size_t slot, const char *why) {
     static const char *const tables[] = {"tta_arms", "tta_tasks", "tta_entropy", "tta_comparisons"};
     static const char *const figures[] = {"tta_arms", "tta_success", "tta_entropy"};
     char key[FACT_KEY];
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+    for (size_t i = slot == 0; i < sizeof tables / sizeof *tables; i++) /* the first model's table of arms has the published numbers */
         table_missing(f, slot_name(key, tables[i], slot), why);
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
         figure_missing(f, slot_name(key, figures[i], slot), why);
@@ -345,6 +345,7 @@ void facts_tta(struct facts *f) {
         one_model(f, slot, models[slot]);
     if (n == 0) { /* the published columns stand all the same */
         nothing(f, 0, "the results hold no adaptation trials");
+        arms_table(&none);
         published_tasks_table(&none);
         tta_no_claims(f);
     }

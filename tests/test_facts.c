@@ -134,3 +134,153 @@ Test(facts, verdicts) {
     cr_assert_eq(verdict_equivalent(0.02, 0.12, 0.05, 0.9, 0.05), VERDICT_INCONCLUSIVE);
     cr_assert_eq(verdict_equivalent(NAN, NAN, 0.05, NAN, 0.05), VERDICT_MISSING);
 }
+
+/* ---- the template's rules ---- */
+
+/* Renders a template of these lines with facts of one number, word, flag, claim, table and figure; returns the faults. */
+static char *faults_of(const char *lines, char **text) {
+    static const char facts[] = "{\"numbers\":{\"a.b\":{\"text\":\"40.1 %\",\"interval\":\"[37.7, 42.6]\",\"n\":1500,\"value\":0.401},"
+                                "\"gone\":{\"text\":\"not run\",\"why\":\"w\"},\"cell\":{\"text\":\"7\",\"value\":7,\"in\":\"table:t\"}},"
+                                "\"words\":{\"w\":\"word\"},\"flags\":{\"no\":false},\"claims\":{\"c\":{\"verdict\":\"refuted\"}},"
+                                "\"tables\":{\"t\":{\"file\":\"t.md\"},\"u\":{\"why\":\"nothing ran\"}},\"figures\":{\"f\":{\"file\":\"f.tsv\"}}}";
+    char *faults, *rendered;
+    must(fp4_write_file(in_scratch("facts.json"), facts, strlen(facts)));
+    must(fp4_write_file(in_scratch("t.md"), "| x |\n", 6));
+    must(fp4_write_file(in_scratch("in"), lines, strlen(lines)));
+    fp4_status s = facts_render(in_scratch("in"), scratch, &rendered, &faults);
+    cr_assert_not_null(faults);
+    cr_assert_eq(s == FP4_OK, *faults == '\0', "%s", faults);
+    if (text)
+        *text = rendered;
+    else
+        free(rendered);
+    return faults;
+}
+
+/* A template without faults, to which tests add a line. */
+#define ALL                                                                                                              \
+    "{{a.b:ci}} {{gone}} {{w}} NVFP4 {{= 0.05}} `0.5`\n{{#if no}}\nhidden\n{{#else}}\nseen\n{{/if}}\n"                     \
+    "{{#claim c}}\n{{#supported}}\nyes\n{{#refuted}}\nrefuted, n = {{a.b:n}}\n{{#inconclusive}}\nperhaps\n{{#missing}}\nno\n{{/claim}}\n" \
+    "{{table:t}}\n{{table:u}}\n{{figure:f}} A caption\n"
+
+static void expect_fault(const char *lines, const char *wanted) {
+    char *faults = faults_of(lines, NULL);
+    cr_assert_not_null(strstr(faults, wanted), "wanted '%s', got '%s'", wanted, faults);
+    free(faults);
+}
+
+Test(render, puts_facts_in, .init = make_scratch, .fini = remove_scratch) {
+    char *text, *faults = faults_of(ALL, &text);
+    cr_assert_str_eq(faults, "");
+    cr_assert_str_eq(text, "40.1 % [37.7, 42.6] not run word NVFP4 0.05 `0.5`\nseen\nrefuted, n = 1500\n| x |\n*No table: nothing ran.*\n"
+                           "![A caption](figures/f.svg)\n");
+    free(text);
+    free(faults);
+}
+
+Test(render, names_file_and_line_of_each_fault, .init = make_scratch, .fini = remove_scratch) {
+    expect_fault(ALL "{{a.c}}\n", "/in:20: no fact has the key 'a.c'");
+    expect_fault(ALL "{{#if no}}\n{{a.c}}\n{{/if}}\n", "/in:21: no fact has the key 'a.c'");
+    expect_fault(ALL "success is 40.1 per cent\n", "/in:20: a number is typed in: '40'");
+    expect_fault(ALL "success is 40.1 per cent\n", "a number is typed in: '1'");
+    expect_fault(ALL "{{#if no}}\n0.5\n{{/if}}\n", "/in:21: a number is typed in");
+    expect_fault(ALL "| a | 3e-4 |\n", "a number is typed in: '3e'");
+    expect_fault(ALL "{{figure:f}} Caption with 7\n", "/in:20: a number is typed in: '7'");
+    expect_fault(ALL "{{table:x}}\n", "/in:20: no table 'x'");
+    expect_fault(ALL "{{a.b:zz}}\n", "no part 'zz'");
+    expect_fault(ALL "{{#if no}}\n", "the block 'no' of line 20 is never closed");
+    expect_fault(ALL "{{/claim}}\n", "closes nothing");
+    expect_fault(ALL "{{#claim c}}\n{{#supported}}\nx\n{{/claim}}\n", "claim 'c' has no words for 'refuted'");
+    expect_fault(ALL "{{w\n", "'{{' without '}}'");
+}
+
+Test(render, every_fact_must_be_used, .init = make_scratch, .fini = remove_scratch) {
+    expect_fault("{{a.b}} {{gone}} {{w}}\n", "does not use 't' (tables)");
+    expect_fault("{{a.b}} {{gone}} {{w}}\n", "does not use 'cell' (numbers)");
+    expect_fault("{{a.b}} {{gone}} {{w}}\n", "does not use 'c' (claims)");
+    expect_fault("{{a.b}} {{gone}} {{w}}\n", "does not use 'no' (flags)");
+    expect_fault("{{gone}} {{w}}\n", "does not use 'a.b' (numbers)");
+    expect_fault("{{a.b}} {{gone}}\n", "does not use 'w' (words)");
+}
+
+Test(render, names_may_have_digits, .init = make_scratch, .fini = remove_scratch) {
+    char *faults = faults_of(ALL "NVFP4 W4A4 E2M1 Q4_1 SmolLM2-135M-Instruct [a](http://x/2024.1) `3.5`\n```\n4.2 {{w}}\n```\n<!-- 17 -->\n", NULL);
+    cr_assert_str_eq(faults, "");
+    free(faults);
+}
+
+/* ---- the report's own template on whole, small and empty results ---- */
+
+static char *report_of(enum fixture kind) {
+    char name[64], *text, *faults;
+    json_decref(facts_of(kind));
+    snprintf(name, sizeof name, "facts-%s", KINDS[kind]);
+    fp4_status s = facts_render("REPORT.md.in", in_scratch(name), &text, &faults);
+    cr_assert_eq(s, FP4_OK, "%s: %s", KINDS[kind], faults);
+    free(faults);
+    return text;
+}
+
+Test(report, renders_whatever_was_run, .init = make_scratch, .fini = remove_scratch) {
+    for (int kind = 0; kind < 3; kind++) {
+        char *text = report_of((enum fixture)kind);
+        cr_assert_not_null(strstr(text, "27.5 % (413/1500)"), "%s", KINDS[kind]);
+        cr_assert_null(strstr(text, "{{"));
+        cr_assert_null(strstr(text, "| |"), "a blank cell: %s", KINDS[kind]);
+        cr_assert_null(strstr(text, "|  |"), "a blank cell: %s", KINDS[kind]);
+        cr_assert_null(strstr(text, " nan"), "%s", KINDS[kind]);
+        cr_assert_null(strstr(text, "[nan"), "%s", KINDS[kind]);
+        cr_assert_null(strstr(text, "/some/machine"));
+        free(text);
+    }
+}
+
+Test(report, equal_results_give_equal_bytes, .init = make_scratch, .fini = remove_scratch) {
+    char *first = report_of(FIXTURE_WHOLE), *second = report_of(FIXTURE_WHOLE);
+    cr_assert_str_eq(first, second);
+    free(first);
+    free(second);
+}
+
+/* Every text of published.json stands in a table: leaving one out fails. */
+Test(facts, a_published_number_without_a_table_fails, .init = make_scratch, .fini = remove_scratch) {
+    struct results r;
+    struct facts f;
+    const char *paths[] = {in_scratch("whole")};
+    must(fixture_write(paths[0], FIXTURE_WHOLE));
+    must(results_load(paths, 1, &r));
+    json_t *published = json_load_file("stats/published.json", 0, NULL);
+    json_object_set_new(published, "forgotten", json_string("5.47"));
+    must(facts_begin(&f, &r, published, NULL));
+    facts_all(&f);
+    cr_assert_eq(facts_write(&f, in_scratch("facts")), FP4_ERR_FORMAT);
+    cr_assert_not_null(strstr(fp4_last_error(), "'forgotten' stands in no table"));
+    facts_free(&f);
+    results_free(&r);
+}
+
+/* A ratio with one replicate gets no verdict: the noise is not known. */
+Test(facts, no_verdict_without_replicates, .init = make_scratch, .fini = remove_scratch) {
+    json_t *root = facts_of(FIXTURE_SMOKE);
+    json_t *claims = json_object_get(root, "claims");
+    const char *key;
+    json_t *c;
+    json_object_foreach(claims, key, c) {
+        const char *v = json_string_value(json_object_get(c, "verdict"));
+        if (!strcmp(key, "gptq_helps") || !strcmp(key, "ste_beats_frozen"))
+            cr_assert_str_eq(v, "missing", "%s", key);
+    }
+    json_decref(root);
+}
+
+/* The ratio of the made-up perplexities, by hand: with equal documents in all replicates it is exp of the mean difference of losses. */
+Test(facts, ratio_of_perplexities, .init = make_scratch, .fini = remove_scratch) {
+    json_t *root = facts_of(FIXTURE_WHOLE);
+    double unquantized = value(root, "ptq.unquantized.ppl", "value"), rtn = value(root, "ptq.rtn_nvfp4.ppl", "value");
+    cr_assert_float_eq(value(root, "ptq.rtn_nvfp4.ratio", "value"), rtn / unquantized, 1e-9);
+    double low = value(root, "ptq.rtn_nvfp4.ratio", "low"), high = value(root, "ptq.rtn_nvfp4.ratio", "high");
+    cr_assert_lt(low, rtn / unquantized);
+    cr_assert_gt(high, rtn / unquantized);
+    cr_assert_float_eq(log(low) + log(high), 2 * log(rtn / unquantized), 1e-9); /* symmetric in the log */
+    json_decref(root);
+}
