@@ -1,0 +1,171 @@
+/* tta: does test-time adaptation by entropy minimisation survive FP4? (PROTOCOLS.md A) */
+#include "experiments/selftrain.h"
+#include "experiments/tta.h"
+
+#include <string.h>
+
+static void list_arms(FILE *out) {
+    for (size_t i = 0; i < tta_n_arms; i++)
+        fprintf(out, "%-22s %s\n", tta_arms[i].name, tta_arms[i].summary);
+}
+
+/* ---- what a profile runs ---- */
+
+struct scale {
+    const char *arms, *items; /* NULL: all */
+    int seeds;                /* of stochastic arms */
+    size_t steps;
+};
+
+static struct scale scale_of(enum fp4_profile profile, bool small) {
+    if (profile == FP4_PROFILE_SMOKE)
+        return small ? (struct scale){NULL, "3,8,11", 1, 10} : (struct scale){"base,fp4_no_adapt,tta", "4", 1, 2};
+    if (profile == FP4_PROFILE_DEFAULT)
+        return (struct scale){NULL, NULL, 2, 10};
+    return (struct scale){NULL, NULL, 5, 10};
+}
+
+/* Seconds of a trial on two cores. */
+static double estimate(const struct tta_arm *arm, size_t steps, bool small) {
+    double pass = small ? 0.005 : 0.15, step = small ? 0.02 : 0.7;
+    bool quantized = arm->operand[FP4_FWD_W] != NULL;
+    if (quantized)
+        pass *= 3, step *= 2;
+    return 3 * pass + (arm->kind == TTA_ADAPT ? (double)steps * step + 4 * pass : 0);
+}
+
+/* ---- plan ---- */
+
+static fp4_status add_trials(struct tta_state *s, struct run_plan *plan, const char *model, const struct scale *scale, const struct tta_arm *arm,
+                             int number) {
+    const struct run_options *o = &s->options;
+    bool small = strcmp(model, "selftrained") == 0;
+    char item[8];
+    int seeds = !arm->stochastic ? 1 : o->seeds ? o->seeds : scale->seeds;
+    snprintf(item, sizeof item, "%d", number);
+    if (!run_selected(o->arms ? o->arms : scale->arms, arm->name) || !run_selected(o->items ? o->items : scale->items, item))
+        return FP4_OK;
+    for (int i = 0; i < seeds; i++) {
+        if (s->n_work == s->room)
+            return fp4_fail(FP4_ERR_ARG, "more trials than were counted");
+        struct tta_work *w = &s->work[s->n_work++];
+        *w = (struct tta_work){.arm = arm, .item = tta_items[number - 1], .number = number, .steps = scale->steps};
+        if (small)
+            fp4_corpus_task(s->corpus, (size_t)number - 1, &w->item.prompt, &w->item.expected);
+        struct run_trial t = {.model = model, .arm = arm->name, .item = item, .seed = (int)o->seed + i, .payload = w};
+        t.config = tta_config(w, model);
+        t.estimate = estimate(arm, w->steps, small);
+        FP4_TRY(run_add(plan, &t));
+    }
+    return FP4_OK;
+}
+
+/* Prompt by prompt, so that a matched arm follows the adaptation that it is matched to; arms with an untied head come last: they need
+ * the weights in another shape. */
+static fp4_status plan_model(struct tta_state *s, struct run_plan *plan, const char *model) {
+    struct scale scale = scale_of(s->options.profile, strcmp(model, "selftrained") == 0);
+    for (int untied = 0; untied < 2; untied++)
+        for (int number = 1; number <= TTA_ITEMS; number++)
+            for (size_t a = 0; a < tta_n_arms; a++)
+                if (tta_arms[a].untied == untied)
+                    FP4_TRY(add_trials(s, plan, model, &scale, &tta_arms[a], number));
+    return FP4_OK;
+}
+
+static fp4_status check_lists(const struct run_options *o) {
+    const char *arms[32], *items[TTA_ITEMS];
+    char numbers[TTA_ITEMS][8];
+    for (size_t i = 0; i < tta_n_arms; i++)
+        arms[i] = tta_arms[i].name;
+    for (int i = 0; i < TTA_ITEMS; i++) {
+        snprintf(numbers[i], sizeof numbers[i], "%d", i + 1);
+        items[i] = numbers[i];
+    }
+    FP4_TRY(run_check("arm", o->arms, arms, tta_n_arms));
+    return run_check("item", o->items, items, TTA_ITEMS);
+}
+
+static fp4_status plan_named(struct tta_state *s, struct run_plan *plan, const char *model, bool required) {
+    bool there = true;
+    if (s->options.offline && strcmp(model, "smollm2") == 0)
+        return required ? fp4_fail(FP4_ERR_ARG, "--model smollm2 is a downloaded input; leave out --offline")
+                        : run_missing(plan, model, "the run was asked to use no downloaded input");
+    FP4_TRY(source_note(plan, model, &there));
+    if (there)
+        return plan_model(s, plan, model);
+    return required ? fp4_fail(FP4_ERR_IO, "%s", fp4_last_error()) : FP4_OK;
+}
+
+static fp4_status plan_models(struct tta_state *s, struct run_plan *plan) {
+    const char *list = s->options.model;
+    if (!list) {
+        FP4_TRY(plan_named(s, plan, "selftrained", false));
+        return plan_named(s, plan, "smollm2", false);
+    }
+    for (;; list++) {
+        char name[1024];
+        size_t n = strcspn(list, ",");
+        if (n == 0 || n >= sizeof name)
+            return fp4_fail(FP4_ERR_ARG, "--model %s: name smollm2, selftrained or the path of a checkpoint", s->options.model);
+        memcpy(name, list, n);
+        name[n] = 0;
+        FP4_TRY(plan_named(s, plan, name, true));
+        list += n;
+        if (!*list)
+            return FP4_OK;
+    }
+}
+
+static fp4_status plan_settings(struct run_plan *plan) {
+    FP4_TRY(run_setting(plan, "success", json_string("exact probability under temperature and top-k; draws are addressed")));
+    return run_setting(plan, "dropout", json_string("0: the Llama family has none; the published model had 0.1 in training mode"));
+}
+
+static void close_state(void *state) {
+    struct tta_state *s = state;
+    tta_model_close(&s->model);
+    fp4_corpus_destroy(s->corpus);
+    fp4_free(s->work);
+    fp4_free(s);
+}
+
+static fp4_status plan_tta(struct run_options *o, struct run_plan *plan, void **state) {
+    struct tta_state *s;
+    FP4_TRY(check_lists(o));
+    FP4_TRY(fp4_blas_init()); /* its core is part of what determines the self-trained weights */
+    FP4_TRY(FP4_NEW(s, 1));
+    *state = s;
+    s->options = *o;
+    size_t models = 2;
+    for (const char *p = o->model; p && (p = strchr(p, ',')); p++)
+        models++;
+    s->room = models * tta_n_arms * TTA_ITEMS * (size_t)(o->seeds > 5 ? o->seeds : 5);
+    FP4_TRY(FP4_NEW(s->work, s->room));
+    FP4_TRY(fp4_corpus_create(SELFTRAIN_CORPUS_SEED, &s->corpus));
+    if (fp4_corpus_tasks(s->corpus) != TTA_ITEMS)
+        return fp4_fail(FP4_ERR_FORMAT, "the generated corpus has %zu tasks, not %d", fp4_corpus_tasks(s->corpus), TTA_ITEMS);
+    FP4_TRY(plan_settings(plan));
+    return plan_models(s, plan);
+}
+
+/* Loads the first model (and trains it, when it is the self-trained one) before the manifest is written. */
+static fp4_status prepare(void *state, struct run_plan *plan, const struct run_trial *const *trials, size_t n) {
+    struct tta_state *s = state;
+    const struct tta_work *w = trials[0]->payload;
+    (void)plan;
+    (void)n;
+    return tta_model_use(&s->model, trials[0]->model, w->arm->untied);
+}
+
+int main(int argc, char **argv) {
+    static const struct run_experiment tta = {
+        .name = "tta",
+        .summary = "Test-time adaptation by entropy minimisation, in fp32 and in FP4, with its controls.",
+        .list_arms = list_arms,
+        .plan = plan_tta,
+        .prepare = prepare,
+        .trial = tta_trial,
+        .close = close_state,
+    };
+    return run_main(&tta, argc, argv);
+}
