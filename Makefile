@@ -109,7 +109,7 @@ $(STATS_PROGRAMS): $(BUILD)/%: $(BUILD)/obj/stats/main_%.o $(LIBS)
 $(BUILD)/fp4lab: $(call objects,$(TOOL_SRC)) $(LIBS) $(BUILD)/stamp/tools
 	$(link)
 tests-build: $(TESTS)
-$(BUILD)/tests/%: EXTRA_LIBS := -lcriterion
+$(BUILD)/tests/%: private EXTRA_LIBS := -lcriterion
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(TEST_COMMON)) $(LIBS) $(BUILD)/stamp/tests
 	@mkdir -p $(@D)
 	$(link)

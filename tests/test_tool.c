@@ -63,8 +63,9 @@ static struct outcome execute(char *const *argv, int out) {
         _exit(99);
     }
     cr_assert_eq(waitpid(pid, &status, 0), pid);
-    cr_assert(WIFEXITED(status), "%s %s: killed by signal %d", argv[1], argv[2], WTERMSIG(status));
-    return (struct outcome){WEXITSTATUS(status), slurp(out), slurp(err)};
+    struct outcome o = {WEXITSTATUS(status), slurp(out), slurp(err)};
+    cr_assert(WIFEXITED(status), "%s: killed by signal %d: %s", argv[1] ? argv[1] : "", WTERMSIG(status), o.err);
+    return o;
 }
 
 enum { MAX_ARGS = 32 };
