@@ -6,7 +6,7 @@
 
 #define TEXT_LIMIT ((size_t)1 << 30)
 
-/* Calls mark for every offset where a document begins; also rewrites the text where a rule says so. */
+/* A text being cut: what a rule finds goes to d->offset, which has this room. */
 struct cutter {
     struct fp4_documents *d;
     size_t room;
