@@ -31,17 +31,22 @@ enum { N_ARMS = sizeof arms / sizeof *arms };
 /* ---- what a profile runs ---- */
 
 struct setup {
-    size_t n_embd, n_layer, n_head, n_ff, context, batch, accumulate, steps, n_train, n_eval, evaluations;
+    size_t n_embd, n_layer, n_head, n_ff, context, batch, accumulate, steps, n_train, n_train_leaky, n_eval, evaluations;
+    double lr;
     int seeds;
     bool tokenizer; /* prose in SmolLM2's tokens, else in bytes */
 };
-/* full: the published size; its 5,000 "steps" at accumulation 4 are 1,250 updates. */
+/* full: the published size; its 5,000 "steps" at accumulation 4 are 1,250 updates. The small nets learn in a fifth of these updates, at four times the published
+ * rate. A leaky split shows only when the net sees its text often (published: about 120 times), so the leaky text is short where updates are few. */
 static const struct setup setups[] = {
-    [FP4_PROFILE_SMOKE] = {64, 2, 4, 128, 64, 8, 1, 20, 20000, 16, 4, 2, false},
-    [FP4_PROFILE_DEFAULT] = {96, 3, 4, 384, 128, 16, 1, 120, 100000, 48, 6, 3, false},
-    [FP4_PROFILE_FULL] = {384, 6, 8, 1536, 512, 24, 4, 1250, 500000, 64, 25, 3, true},
+    [FP4_PROFILE_SMOKE] = {.n_embd = 64, .n_layer = 2, .n_head = 2, .n_ff = 128, .context = 64, .batch = 8, .accumulate = 1, .steps = 40, .n_train = 20000,
+                           .n_train_leaky = 2000, .n_eval = 16, .evaluations = 4, .lr = 4e-3, .seeds = 2},
+    [FP4_PROFILE_DEFAULT] = {.n_embd = 96, .n_layer = 2, .n_head = 3, .n_ff = 256, .context = 64, .batch = 16, .accumulate = 1, .steps = 200, .n_train = 200000,
+                             .n_train_leaky = 5000, .n_eval = 48, .evaluations = 8, .lr = 4e-3, .seeds = 3},
+    [FP4_PROFILE_FULL] = {.n_embd = 384, .n_layer = 6, .n_head = 8, .n_ff = 1536, .context = 512, .batch = 24, .accumulate = 4, .steps = 1250, .n_train = 500000,
+                          .n_train_leaky = 500000, .n_eval = 64, .evaluations = 25, .lr = 1e-3, .seeds = 3, .tokenizer = true},
 };
-static const struct fp4_adamw schedule = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.1};
+static const struct fp4_adamw schedule = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.1}; /* the rate is the setup's */
 static const double max_norm = 1, warmup_share = 0.05, last_share = 0.1;
 
 /* The leaky split is the published one; only the published arms run on it. */
@@ -70,34 +75,61 @@ static void list_arms(FILE *out) {
         fprintf(out, "%-18s %s\n", arms[i].name, arms[i].what);
 }
 
+static bool is_generated(const char *item) { return strcmp(item, "generated") == 0; }
+static bool is_leaky(const char *item) { return strcmp(item, "bible_leaky") == 0; }
+static size_t n_train_of(const struct setup *s, const char *item) { return is_leaky(item) ? s->n_train_leaky : s->n_train; }
+
+/* What the net and its training are; NULL without memory. */
+static json_t *net_config(const struct setup *s, const struct arm *a) {
+    json_t *shape = json_pack("{s:s, s:b, s:s, s:I, s:I, s:I, s:I}", "recipe", a->recipe, "no_positions", a->no_positions, "head", "untied", "n_embd",
+                              (json_int_t)s->n_embd, "n_layer", (json_int_t)s->n_layer, "n_head", (json_int_t)s->n_head, "n_ff", (json_int_t)s->n_ff);
+    json_t *training = json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "batch", (json_int_t)s->batch, "accumulate",
+                                 (json_int_t)s->accumulate, "steps", (json_int_t)s->steps, "evaluations", (json_int_t)s->evaluations, "lr", s->lr, "beta1",
+                                 schedule.beta1, "beta2", schedule.beta2, "eps", schedule.eps, "weight_decay", schedule.weight_decay, "max_norm",
+                                 max_norm, "warmup_share", warmup_share, "last_share", last_share);
+    if (!shape || !training || json_object_update(shape, training) != 0) {
+        json_decref(shape);
+        shape = NULL;
+    }
+    json_decref(training);
+    return shape;
+}
+
 static json_t *config_of(const struct setup *s, const struct arm *a, const char *item) {
     const char *pin = fp4_documents_pin("bible");
-    json_t *config = json_pack("{s:s, s:s, s:I, s:I, s:I, s:s}", "data", item, "tokens", strcmp(item, "generated") == 0 ? "words" : s->tokenizer ? "smollm2" : "bytes",
-                               "n_train", (json_int_t)s->n_train, "n_eval", (json_int_t)s->n_eval, "context", (json_int_t)s->context, "text_sha256",
-                               strcmp(item, "generated") == 0 || !pin ? "" : pin);
-    json_t *more = a->recipe
-        ? json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:s}", "recipe", a->recipe, "no_positions", a->no_positions, "n_embd",
-                    (json_int_t)s->n_embd, "n_layer", (json_int_t)s->n_layer, "n_head", (json_int_t)s->n_head, "n_ff", (json_int_t)s->n_ff, "batch",
-                    (json_int_t)s->batch, "accumulate", (json_int_t)s->accumulate, "steps", (json_int_t)s->steps, "lr", schedule.lr, "weight_decay",
-                    schedule.weight_decay, "max_norm", max_norm, "warmup_share", warmup_share, "last_share", last_share, "head", "untied")
-        : json_pack("{s:i, s:s}", "order", a->order, "smoothing", "add one");
-    if (config && more)
-        json_object_update(config, more);
+    json_t *config = json_pack("{s:s, s:s, s:I, s:I, s:I}", "data", item, "tokens", is_generated(item) ? "words" : s->tokenizer ? "smollm2" : "bytes", "n_train",
+                               (json_int_t)n_train_of(s, item), "n_eval", (json_int_t)s->n_eval, "context", (json_int_t)s->context);
+    json_t *source = is_generated(item) ? json_pack("{s:i}", "corpus_seed", SELFTRAIN_CORPUS_SEED) : json_pack("{s:s}", "text_sha256", pin ? pin : "");
+    json_t *more = a->recipe ? net_config(s, a) : json_pack("{s:i, s:s}", "order", a->order, "smoothing", "add one");
+    if (!config || !source || !more || json_object_update(config, source) != 0 || json_object_update(config, more) != 0) {
+        json_decref(config);
+        config = NULL;
+    }
+    json_decref(source);
     json_decref(more);
-    return config;
+    return config; /* run_add says that there was no memory */
+}
+
+/* Seconds of a trial on cores with AVX-512: products run at some 80 gigaflop/s a core, and every activation costs time of its own, more where it is quantized. For
+ * --dry-run and the progress bar only. */
+static double estimate(const struct setup *s, const struct arm *a, const char *item) {
+    double d = (double)s->n_embd, f = (double)s->n_ff, layers = (double)s->n_layer, vocabulary = is_generated(item) ? 354 : s->tokenizer ? 49152 : 256;
+    double weights = layers * (4 * d * d + 2 * d * f) + d * vocabulary, activations = layers * (12 * d + 4 * f + (double)(s->context * s->n_head)) + 3 * vocabulary;
+    double tokens = (double)(s->steps * s->accumulate * s->batch * s->context);
+    tokens += (double)(s->evaluations + 1) * (double)(s->n_eval * s->context) / 3; /* forward only */
+    double quantizers = strcmp(a->recipe, "nvfp4") == 0 ? 2 : 1;
+    double cores = fp4_threads() > 1 ? 0.8 * fp4_threads() : 1;
+    return tokens * (6 * weights / 8e10 + quantizers * activations * 1.5e-9) / cores;
 }
 
 static fp4_status add_trials(struct train *s, struct run_plan *plan, const struct arm *a, const char *item, const char *model) {
-    /* 6 operations a parameter and token; 1e11 a second on two cores, for estimates only */
     const struct setup *u = &s->setup;
-    double parameters = (double)(u->n_layer * (4 * u->n_embd * u->n_embd + 2 * u->n_embd * u->n_ff) + u->n_embd * (u->tokenizer ? 49152 : 256));
-    double seconds = 6 * parameters * (double)(u->steps * u->accumulate * u->batch * u->context) / 1e11;
     struct payload *p = &s->payloads[s->n_payloads++];
     *p = (struct payload){a, item};
     int seeds = a->recipe ? (s->options.seeds > 0 ? s->options.seeds : u->seeds) : 1;
     for (int seed = 0; seed < seeds; seed++) {
         struct run_trial t = {.model = model, .arm = a->name, .item = item, .seed = (int)s->options.seed + seed, .config = config_of(u, a, item),
-                              .estimate = a->recipe ? seconds : 0.1, .payload = p};
+                              .estimate = a->recipe ? estimate(u, a, item) : 0.1, .payload = p};
         FP4_TRY(run_add(plan, &t));
     }
     return FP4_OK;
@@ -141,7 +173,7 @@ static fp4_status plan_all(struct run_options *o, struct run_plan *plan, void **
     for (size_t i = 0; i < N_ITEMS; i++)
         for (size_t a = 0; a < N_ARMS; a++) {
             bool published = !arms[a].recipe || arms[a].no_positions || strcmp(arms[a].name, "bf16") == 0 || strcmp(arms[a].name, "fp4_frozen") == 0;
-            if (run_selected(o->arms, arms[a].name) && run_selected(o->items, items[i].name) && (bible || i == 0) &&
+            if (run_selected(o->arms, arms[a].name) && run_selected(o->items, items[i].name) && (bible || is_generated(items[i].name)) &&
                 (published || !items[i].published_only))
                 FP4_TRY(add_trials(s, plan, &arms[a], items[i].name, model));
         }
@@ -158,16 +190,16 @@ struct loop {
     const struct fp4_recipe *recipe;
     uint32_t seed;
     json_t *curve, *clock;
-    double start;
+    double start, evaluating; /* seconds: of the clock; spent in evaluations */
 };
 
 /* Linear warm-up over 5 % of the updates, then cosine to a tenth. */
 static double rate_at(const struct setup *s, size_t step) {
     double warmup = ceil(warmup_share * (double)s->steps), t = (double)step + 1;
     if (t <= warmup)
-        return schedule.lr * t / warmup;
+        return s->lr * t / warmup;
     double progress = (t - warmup) / ((double)s->steps - warmup);
-    return schedule.lr * (last_share + (1 - last_share) * 0.5 * (1 + cos(3.141592653589793 * progress)));
+    return s->lr * (last_share + (1 - last_share) * 0.5 * (1 + cos(3.141592653589793 * progress)));
 }
 
 /* Mean squared difference between the weights and their quantized values over the layers with a 4-bit forward weight; NaN when there is none. BF16
@@ -201,15 +233,15 @@ static fp4_status quantization_error(struct fp4_model *m, double *error) {
     return FP4_OK;
 }
 
-static fp4_status evaluate(const struct loop *l, double *loss, double *accuracy) {
+/* Of n_eval windows, inputs and targets [n_eval, context]. */
+static fp4_status evaluate(const struct loop *l, const int32_t *inputs, const int32_t *targets, double *loss, double *accuracy) {
     const struct train_data *d = l->data;
     double losses = 0, hits = 0;
     size_t at_once = l->setup->batch, done = 0;
     while (done < d->n_eval) { /* at most a training batch at a time: the same memory */
         size_t rows = d->n_eval - done < at_once ? d->n_eval - done : at_once;
         double part_loss, part_accuracy;
-        FP4_TRY(fp4_model_evaluate(l->model, d->eval_inputs + done * d->context, d->eval_targets + done * d->context, rows, d->context, &part_loss,
-                                   &part_accuracy));
+        FP4_TRY(fp4_model_evaluate(l->model, inputs + done * d->context, targets + done * d->context, rows, d->context, &part_loss, &part_accuracy));
         losses += part_loss * (double)rows;
         hits += part_accuracy * (double)rows;
         done += rows;
@@ -219,24 +251,44 @@ static fp4_status evaluate(const struct loop *l, double *loss, double *accuracy)
     return FP4_OK;
 }
 
-static fp4_status record(struct loop *l, size_t step, double train_loss, double norm) {
+/* A number of a point of the curve; JSON knows no NaN. */
+static fp4_status put(json_t *point, const char *name, double value, size_t step) {
+    json_t *number = json_real(value);
+    if (!number)
+        return fp4_fail(FP4_ERR_NUMERIC, "train: %s is not finite at step %zu", name, step);
+    return json_object_set_new(point, name, number) == 0 ? FP4_OK : fp4_fail(FP4_ERR_MEMORY, "train: no memory for the curve");
+}
+
+/* The net as it is: {"eval_loss", "accuracy"}, on a leaky split "clean_loss" and "clean_accuracy" too, "quant_error" where weights are in four bits. */
+static fp4_status measure(const struct loop *l, size_t step, json_t *point) {
+    const struct train_data *d = l->data;
     double loss, accuracy, error;
-    FP4_TRY(evaluate(l, &loss, &accuracy));
-    FP4_TRY(quantization_error(l->model, &error));
-    size_t tokens = step * l->setup->accumulate * l->setup->batch * l->setup->context;
-    json_t *point = json_pack("{s:I, s:I, s:f, s:f}", "step", (json_int_t)step, "tokens", (json_int_t)tokens, "eval_loss", loss, "accuracy", accuracy);
-    if (!point)
-        return fp4_fail(FP4_ERR_NUMERIC, "train: the evaluation loss is not finite at step %zu", step);
-    if (isfinite(train_loss)) { /* before the first update there is none */
-        json_object_set_new(point, "train_loss", json_real(train_loss));
-        json_object_set_new(point, "grad_norm", json_real(norm));
+    FP4_TRY(evaluate(l, d->eval_inputs, d->eval_targets, &loss, &accuracy));
+    FP4_TRY(put(point, "eval_loss", loss, step));
+    FP4_TRY(put(point, "accuracy", accuracy, step));
+    if (d->leaky) {
+        FP4_TRY(evaluate(l, d->clean_inputs, d->clean_targets, &loss, &accuracy));
+        FP4_TRY(put(point, "clean_loss", loss, step));
+        FP4_TRY(put(point, "clean_accuracy", accuracy, step));
     }
-    if (isfinite(error))
-        json_object_set_new(point, "quant_error", json_real(error));
-    json_array_append_new(l->curve, point);
-    json_array_append_new(l->clock, json_pack("{s:I, s:f, s:I}", "step", (json_int_t)step, "seconds", fp4_now() - l->start, "peak_rss_bytes",
-                                              (json_int_t)fp4_peak_rss()));
-    return FP4_OK;
+    FP4_TRY(quantization_error(l->model, &error));
+    return isnan(error) ? FP4_OK : put(point, "quant_error", error, step);
+}
+
+static fp4_status record(struct loop *l, size_t step, double train_loss, double norm) {
+    size_t tokens = step * l->setup->accumulate * l->setup->batch * l->setup->context;
+    json_t *point = json_pack("{s:I, s:I}", "step", (json_int_t)step, "tokens", (json_int_t)tokens);
+    json_t *at = json_pack("{s:I, s:f, s:I}", "step", (json_int_t)step, "seconds", fp4_now() - l->start, "peak_rss_bytes", (json_int_t)fp4_peak_rss());
+    bool kept = json_array_append_new(l->clock, at) == 0 && json_array_append_new(l->curve, point) == 0; /* both take what is theirs, even when they fail */
+    if (!kept)
+        return fp4_fail(FP4_ERR_MEMORY, "train: no memory for the curve");
+    double before = fp4_now();
+    FP4_TRY(measure(l, step, point));
+    l->evaluating += fp4_now() - before;
+    if (step == 0) /* before the first update there is no training loss */
+        return FP4_OK;
+    FP4_TRY(put(point, "train_loss", train_loss, step));
+    return put(point, "grad_norm", norm, step);
 }
 
 static fp4_status update(struct loop *l, size_t step, int32_t *inputs, int32_t *targets, double *loss, double *norm) {
@@ -289,6 +341,27 @@ static size_t trained_elements(struct fp4_model *m) {
 
 static json_t *final_of(double loss, double accuracy) { return json_pack("{s:f, s:f}", "loss", loss, "accuracy", accuracy); }
 
+static void describe_run(const struct loop *l, json_t *outcome, json_t *time) {
+    const struct setup *u = l->setup;
+    const json_t *last = json_array_get(l->curve, json_array_size(l->curve) - 1);
+    json_t *final = final_of(json_real_value(json_object_get(last, "eval_loss")), json_real_value(json_object_get(last, "accuracy")));
+    const char *const clean[] = {"clean_loss", "clean_accuracy"};
+    for (size_t i = 0; i < 2; i++)
+        if (json_object_get(last, clean[i]))
+            json_object_set(final, clean[i], json_object_get(last, clean[i]));
+    json_object_set_new(outcome, "final", final);
+    json_object_set_new(outcome, "n_params", json_integer((json_int_t)fp4_model_n_elements(l->model)));
+    json_object_set_new(outcome, "n_trained", json_integer((json_int_t)trained_elements(l->model)));
+    json_object_set_new(outcome, "steps", json_integer((json_int_t)u->steps));
+    json_object_set_new(outcome, "batch", json_integer((json_int_t)(u->batch * u->accumulate)));
+    json_object_set_new(outcome, "context", json_integer((json_int_t)u->context));
+    json_object_set(outcome, "curve", l->curve);
+    json_object_set_new(time, "tokens_per_second",
+                        json_real((double)(u->steps * u->accumulate * u->batch * u->context) / (fp4_now() - l->start - l->evaluating)));
+    json_object_set_new(time, "peak_rss_bytes", json_integer((json_int_t)fp4_peak_rss()));
+    json_object_set(time, "curve", l->clock);
+}
+
 static fp4_status run_net(struct train *s, const struct arm *a, uint32_t seed, json_t *outcome, json_t *time) {
     const struct setup *u = &s->setup;
     struct fp4_config config = {.arch = FP4_ARCH_WRITEUP_D, .n_vocab = s->data.n_vocab, .n_embd = u->n_embd, .n_layer = u->n_layer, .n_head = u->n_head,
@@ -304,20 +377,8 @@ static fp4_status run_net(struct train *s, const struct arm *a, uint32_t seed, j
         status = fp4_optimizer_create(l.model, &l.optimizer);
     if (status == FP4_OK)
         status = run_loop(&l);
-    double seconds = fp4_now() - l.start;
-    if (status == FP4_OK) {
-        const json_t *last = json_array_get(l.curve, json_array_size(l.curve) - 1);
-        json_object_set_new(outcome, "final", final_of(json_real_value(json_object_get(last, "eval_loss")), json_real_value(json_object_get(last, "accuracy"))));
-        json_object_set_new(outcome, "n_params", json_integer((json_int_t)fp4_model_n_elements(l.model)));
-        json_object_set_new(outcome, "n_trained", json_integer((json_int_t)trained_elements(l.model)));
-        json_object_set_new(outcome, "steps", json_integer((json_int_t)u->steps));
-        json_object_set_new(outcome, "batch", json_integer((json_int_t)(u->batch * u->accumulate)));
-        json_object_set_new(outcome, "context", json_integer((json_int_t)u->context));
-        json_object_set(outcome, "curve", l.curve);
-        json_object_set_new(time, "tokens_per_second", json_real((double)(u->steps * u->accumulate * u->batch * u->context) / seconds));
-        json_object_set_new(time, "peak_rss_bytes", json_integer((json_int_t)fp4_peak_rss()));
-        json_object_set(time, "curve", l.clock);
-    }
+    if (status == FP4_OK)
+        describe_run(&l, outcome, time);
     json_decref(l.curve);
     json_decref(l.clock);
     fp4_optimizer_free(l.optimizer);
@@ -330,7 +391,7 @@ static fp4_status use_item(struct train *s, const char *item) {
         return FP4_OK;
     train_data_close(&s->data);
     s->item = NULL;
-    FP4_TRY(train_data_open(item, strcmp(item, "generated") == 0 ? NULL : s->tokenizer, s->setup.n_train, s->setup.n_eval, s->setup.context, &s->data));
+    FP4_TRY(train_data_open(item, is_generated(item) ? NULL : s->tokenizer, n_train_of(&s->setup, item), s->setup.n_eval, s->setup.context, &s->data));
     s->item = item;
     return FP4_OK;
 }
@@ -343,7 +404,7 @@ static fp4_status trial(void *state, const struct run_trial *t, json_t *outcome,
     if (p->arm->recipe) {
         FP4_TRY(run_net(s, p->arm, (uint32_t)t->seed, outcome, time));
     } else {
-        FP4_TRY(train_data_ngram(&s->data, p->arm->order, &loss, &accuracy));
+        FP4_TRY(train_data_ngram(&s->data, s->data.eval_inputs, s->data.eval_targets, p->arm->order, &loss, &accuracy));
         json_object_set_new(outcome, "final", final_of(loss, accuracy));
     }
     if (isfinite(s->data.entropy_floor))

@@ -13,6 +13,8 @@ void train_data_close(struct train_data *d) {
     fp4_free(d->train);
     fp4_free(d->eval_inputs);
     fp4_free(d->eval_targets);
+    fp4_free(d->clean_inputs);
+    fp4_free(d->clean_targets);
     *d = (struct train_data){0};
 }
 
@@ -24,9 +26,10 @@ static bool held_out(const struct train_data *d, size_t start) {
     return (double)u < leaky_share;
 }
 
-static void take_window(struct train_data *d, size_t i, const int32_t *tokens) {
-    memcpy(d->eval_inputs + i * d->context, tokens, sizeof *tokens * d->context);
-    memcpy(d->eval_targets + i * d->context, tokens + 1, sizeof *tokens * d->context);
+/* Window i of inputs and targets [n_eval, context] from context + 1 tokens. */
+static void take_window(size_t context, size_t i, const int32_t *tokens, int32_t *inputs, int32_t *targets) {
+    memcpy(inputs + i * context, tokens, sizeof *tokens * context);
+    memcpy(targets + i * context, tokens + 1, sizeof *tokens * context);
 }
 
 /* ---- generated corpus: training from document 0 on, evaluation from the held-out documents ---- */
@@ -61,7 +64,7 @@ static fp4_status open_generated(struct train_data *d) {
         fp4_free(exact);
     }
     for (size_t i = 0; status == FP4_OK && i < d->n_eval; i++)
-        take_window(d, i, stream + i * d->context);
+        take_window(d->context, i, stream + i * d->context, d->eval_inputs, d->eval_targets);
     for (size_t i = 1; status == FP4_OK && i < need; i++)
         sum += nll[i];
     d->entropy_floor = sum / (double)(need - 1);
@@ -84,16 +87,16 @@ static fp4_status prose_tokens(struct fp4_tokenizer *tokenizer, const char *text
 }
 
 /* Every window of the evaluation documents side by side, thinned evenly to n_eval. */
-static fp4_status clean_windows(struct train_data *d, const int32_t *ids, size_t n) {
+static fp4_status clean_windows(const struct train_data *d, const int32_t *ids, size_t n, int32_t *inputs, int32_t *targets) {
     size_t there = n > d->context ? (n - 1) / d->context : 0;
     if (there < d->n_eval)
         return fp4_fail(FP4_ERR_ARG, "train: the evaluation documents hold %zu windows of %zu, fewer than %zu", there, d->context, d->n_eval);
     for (size_t i = 0; i < d->n_eval; i++)
-        take_window(d, i, ids + i * there / d->n_eval * d->context);
+        take_window(d->context, i, ids + i * there / d->n_eval * d->context, inputs, targets);
     return FP4_OK;
 }
 
-/* Held-out windows of the training text itself, spread evenly. */
+/* Held-out windows of the training tokens themselves, spread evenly. */
 static fp4_status leaky_windows(struct train_data *d) {
     size_t starts = d->n_train - d->context;
     for (size_t i = 0; i < d->n_eval; i++) {
@@ -102,9 +105,16 @@ static fp4_status leaky_windows(struct train_data *d) {
             start++;
         if (start >= starts)
             return fp4_fail(FP4_ERR_ARG, "train: too few held-out windows; ask for fewer than %zu", d->n_eval);
-        take_window(d, i, d->train + start);
+        take_window(d->context, i, d->train + start, d->eval_inputs, d->eval_targets);
     }
     return FP4_OK;
+}
+
+static fp4_status prose_windows(struct train_data *d, const int32_t *eval, size_t n) {
+    if (!d->leaky)
+        return clean_windows(d, eval, n, d->eval_inputs, d->eval_targets);
+    FP4_TRY(leaky_windows(d));
+    return clean_windows(d, eval, n, d->clean_inputs, d->clean_targets);
 }
 
 /* Documents: the last tenth is for evaluation, training takes from the start. */
@@ -121,7 +131,7 @@ static fp4_status open_prose(struct train_data *d, struct fp4_tokenizer *tokeniz
         status = fp4_fail(FP4_ERR_ARG, "train: the text has %zu training tokens, fewer than %zu", n, d->n_train);
     if (status == FP4_OK) {
         memcpy(d->train, train, sizeof *train * d->n_train);
-        status = d->leaky ? leaky_windows(d) : clean_windows(d, eval, n_eval);
+        status = prose_windows(d, eval, n_eval);
     }
     fp4_free(train);
     fp4_free(eval);
@@ -141,6 +151,10 @@ fp4_status train_data_open(const char *item, struct fp4_tokenizer *tokenizer, si
         status = FP4_NEW(out->eval_inputs, n_eval * context);
     if (status == FP4_OK)
         status = FP4_NEW(out->eval_targets, n_eval * context);
+    if (status == FP4_OK && out->leaky)
+        status = FP4_NEW(out->clean_inputs, n_eval * context);
+    if (status == FP4_OK && out->leaky)
+        status = FP4_NEW(out->clean_targets, n_eval * context);
     if (status == FP4_OK)
         status = strcmp(item, "generated") == 0 ? open_generated(out) : open_prose(out, tokenizer);
     if (status != FP4_OK)
@@ -211,7 +225,7 @@ static void likeliest_successors(const struct pair *pairs, size_t n, int32_t *li
     }
 }
 
-fp4_status train_data_ngram(const struct train_data *d, int order, double *loss, double *accuracy) {
+fp4_status train_data_ngram(const struct train_data *d, const int32_t *inputs, const int32_t *targets, int order, double *loss, double *accuracy) {
     struct pair *pairs;
     int32_t *likeliest = NULL;
     size_t *seen = NULL, *best = NULL, n = d->n_train - 1, correct = 0, tokens = d->n_eval * d->context;
@@ -232,7 +246,7 @@ fp4_status train_data_ngram(const struct train_data *d, int order, double *loss,
         likeliest_successors(pairs, n, likeliest, best, d->n_vocab);
     }
     for (size_t i = 0; status == FP4_OK && i < tokens; i++) {
-        struct pair key = {order == 2 ? d->eval_inputs[i] : 0, d->eval_targets[i]};
+        struct pair key = {order == 2 ? inputs[i] : 0, targets[i]};
         double count = (double)pair_count(pairs, n, key), total = (double)seen[key.previous];
         sum -= log((count + 1) / (total + (double)d->n_vocab));
         correct += likeliest[key.previous] == key.next;

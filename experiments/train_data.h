@@ -7,10 +7,11 @@
 struct train_data {
     int32_t *train;         /* [n_train] */
     size_t n_train, n_vocab;
-    bool leaky;             /* windows at stride 1 of one text, split at random (PROTOCOLS.md D, defect 2) */
+    bool leaky;             /* windows at stride 1 of the training tokens, split at random (PROTOCOLS.md D, defect 2) */
     size_t context;
     uint32_t split_seed;
     int32_t *eval_inputs, *eval_targets; /* [n_eval, context] */
+    int32_t *clean_inputs, *clean_targets; /* leaky only: [n_eval, context] of documents that no training window touches; else NULL */
     size_t n_eval;
     double entropy_floor;   /* mean exact −ln p of the evaluation targets under their source; NaN when not known */
 };
@@ -23,7 +24,7 @@ void train_data_close(struct train_data *d);
 /* Inputs and targets [batch, context] of update `step`: window starts addressed by (seed, step, row); a leaky split draws from its
  * training windows only. */
 void train_data_batch(const struct train_data *d, uint32_t seed, uint32_t step, size_t batch, int32_t *inputs, int32_t *targets);
-/* Add-one smoothed unigram (order 1) or bigram (order 2) of the training tokens: mean loss and accuracy on the evaluation windows. */
-fp4_status train_data_ngram(const struct train_data *d, int order, double *loss, double *accuracy);
+/* Add-one smoothed unigram (order 1) or bigram (order 2) of the training tokens: mean loss and accuracy on windows, inputs and targets [n_eval, context]. */
+fp4_status train_data_ngram(const struct train_data *d, const int32_t *inputs, const int32_t *targets, int order, double *loss, double *accuracy);
 
 #endif
