@@ -9,7 +9,7 @@
 
 #include "experiments/train_data.h"
 
-enum { BATCH = 16, CONTEXT = 128, STEPS = 420, WARMUP = 40, EMBD = 128, LAYERS = 3, HEADS = 4, KV_HEADS = 2, FF = 256, SEED = 1 };
+enum { BATCH = 16, CONTEXT = 128, STEPS = 340, WARMUP = 34, EMBD = 128, LAYERS = 3, HEADS = 4, KV_HEADS = 2, FF = 256, SEED = 1 };
 static const double peak_rate = 4e-3, last_share = 0.1, decay = 0.1, max_norm = 1;
 
 const uint64_t selftrain_held_out = 1u << 30;
