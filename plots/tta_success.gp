@@ -1,7 +1,7 @@
 # Each task's success under four arms, joined from the least to the greatest; the mean over tasks with its interval at the foot.
 stats data skip 1 using 2 nooutput name "rows"
 width = 960
-height = 150 + 30 * rows_records + 20
+height = 150 + 30 * rows_records + 80
 load style
 set multiplot
 set yrange [rows_records - 0.4 : -0.8]
@@ -17,8 +17,8 @@ high(c) = max2(max2(column(c), column(c + 6)), max2(column(c + 12), column(c + 1
 set title "whole answer"
 set lmargin at screen 0.19
 set rmargin at screen 0.58
-set tmargin at screen 1 - 66.0 / height
-set bmargin at screen 66.0 / height
+set tmargin at screen 1 - 116.0 / height
+set bmargin at screen 84.0 / height
 set key off
 # The last row alone has intervals.
 plot data skip 1 using (low(2)):0:(high(2) - low(2)):(0):yticlabel(1) with vectors nohead linecolor rgb "#bbbbbb" linewidth 2 notitle, \
@@ -51,7 +51,7 @@ unset tics
 unset xlabel
 set lmargin at screen 0.02
 set rmargin at screen 0.98
-set key at screen 0.5, screen 1 - 8.0 / height top center horizontal maxrows 1 nobox samplen 0.5
+set key at screen 0.5, screen 1 - 8.0 / height top center horizontal maxrows 2 nobox samplen 0.5
 plot NaN with points linetype 1 title "base", NaN with points linetype 9 title "base at TTA's entropy", \
      NaN with points linetype 2 title "TTA", NaN with points linetype 6 title "TTA-FP4 (NVFP4)"
 unset multiplot

@@ -74,13 +74,17 @@ void facts_number(struct facts *f, const char *key, const char *in, const struct
         json_object_set_new(o, "low", json_real(v->low));
         json_object_set_new(o, "high", json_real(v->high));
     }
+    for (int less = 0; o && fact_is_signed(v->style) && isfinite(v->value) && less < 2; less++) {
+        fact_size(v, less, text);
+        json_object_set_new(o, less ? "less" : "more", json_string(text));
+    }
     if (o && v->n)
         json_object_set_new(o, "n", json_integer((json_int_t)v->n));
     store(f, "numbers", key, o);
 }
 
 void facts_absent(struct facts *f, const char *key, const char *in, const char *why) {
-    store(f, "numbers", key, json_pack("{s:s,s:s,s:s*}", "text", "not run", "why", why, "in", in));
+    store(f, "numbers", key, json_pack("{s:s,s:s,s:s*}", "text", "not available", "why", why, "in", in));
 }
 
 void facts_word(struct facts *f, const char *key, const char *text) {

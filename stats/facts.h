@@ -21,6 +21,8 @@ enum fact_style {
     FACT_DELTA,   /* a signed difference of nats */
     FACT_PPL,
     FACT_RATIO,
+    FACT_FACTOR,  /* a design effect: one decimal */
+    FACT_NOISE,   /* a small share: two significant digits, in per cent */
     FACT_SMALL,   /* four significant digits, a power of ten when tiny */
     FACT_P,       /* p-value */
     FACT_COUNT,
@@ -45,6 +47,9 @@ struct fact fact_interval(double value, double low, double high, size_t n, enum 
  * its half. text and interval hold FACT_TEXT bytes. */
 enum { FACT_TEXT = 96, FACT_KEY = 128 }; /* bytes of a text, of a key */
 void fact_text(const struct fact *v, char *text, char *interval);
+/* The same of a style with signs, for "higher by" and "lower by": the value (negated when `less`) and its interval in one text, without a plus. */
+void fact_size(const struct fact *v, bool less, char *text);
+bool fact_is_signed(enum fact_style style);
 
 struct facts {
     const struct results *results;
@@ -84,7 +89,7 @@ void facts_number(struct facts *f, const char *key, const char *in, const struct
 /* printf for keys: facts_key(buffer, "tta.%s.deff", arm). Returns the buffer of FACT_KEY bytes. */
 const char *facts_key(char *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void facts_word(struct facts *f, const char *key, const char *text);
-/* A number that was not measured: reads "not run" in prose, and false in {{#if}}. */
+/* A number that was not measured: reads "not available" in prose, and false in {{#if}}. */
 void facts_absent(struct facts *f, const char *key, const char *in, const char *why);
 void facts_flag(struct facts *f, const char *key, bool value);
 

@@ -26,9 +26,10 @@ struct layout {
 
 static const struct layout LAYOUTS[] = {
     [FACT_PERCENT] = {100, 1, 2, 1, false, NBSP "%"},      [FACT_POINTS] = {100, 1, 2, 1, true, NBSP "points"},
-    [FACT_CHANGE] = {100, 1, 3, 2, true, NBSP "%"},        [FACT_LOSS] = {1, 2, 5, 4, false, ""},
+    [FACT_CHANGE] = {100, 1, 3, 2, true, NBSP "%"},        [FACT_LOSS] = {1, 2, 4, 4, false, ""},
     [FACT_DELTA] = {1, 3, 5, 4, true, ""},             [FACT_PPL] = {1, 2, 3, 2, false, ""},
-    [FACT_RATIO] = {1, 3, 5, 4, false, ""},            [FACT_SMALL] = {1, 0, 8, -4, false, ""},
+    [FACT_RATIO] = {1, 3, 5, 4, false, ""},            [FACT_FACTOR] = {1, 1, 2, 1, false, ""},
+    [FACT_NOISE] = {100, 0, 8, -2, false, NBSP "%"},   [FACT_SMALL] = {1, 0, 8, -4, false, ""},
     [FACT_P] = {1, 0, 0, 0, false, ""},                [FACT_COUNT] = {1, 0, 0, 0, false, ""},
     [FACT_BYTES] = {1e-6, 1, 2, 1, false, NBSP "MB"},      [FACT_SECONDS] = {1, 0, 3, -3, false, NBSP "s"},
     [FACT_PLAIN] = {1, 0, 6, -4, false, ""},
@@ -73,7 +74,7 @@ static void small(char *out, double v, int digits) {
 
 static void p_value(char *out, double p) {
     if (p < 0.0001)
-        snprintf(out, FACT_TEXT, "< 0.0001");
+        snprintf(out, FACT_TEXT, "<" NBSP "0.0001");
     else
         snprintf(out, FACT_TEXT, "%.*f", p < 0.1 ? 4 : 3, p);
 }
@@ -84,34 +85,54 @@ static int decimals_of(const struct fact *v, const struct layout *l) {
         int d = significant(half, 2);
         return d < l->least ? l->least : d > l->most ? l->most : d;
     }
+    if (v->style == FACT_RATIO && fabs(v->value) >= 10)
+        return significant(v->value, 4);
     return l->usual >= 0 ? l->usual : significant(v->value * l->scale, -l->usual);
 }
 
-void fact_text(const struct fact *v, char *text, char *interval) {
+bool fact_is_signed(enum fact_style style) {
+    return LAYOUTS[style].sign;
+}
+
+static void write_text(const struct fact *v, bool sign, char *text, char *interval) {
     const struct layout *l = &LAYOUTS[v->style];
-    interval[0] = '\0';
-    if (!isfinite(v->value)) {
-        snprintf(text, FACT_TEXT, "%s", v->value > 0 ? "infinite" : "not defined");
-        return;
-    }
-    if (v->style == FACT_P) {
-        p_value(text, v->value);
-        return;
-    }
-    if (v->style == FACT_COUNT) {
-        thousands(text, v->value);
-        return;
-    }
     int d = decimals_of(v, l);
     if (v->style == FACT_SMALL)
         small(text, v->value, 4);
     else
-        fixed(text, v->value * l->scale, d, l->sign);
+        fixed(text, v->value * l->scale, d, sign);
     strncat(text, l->unit, FACT_TEXT - strlen(text) - 1);
     if (isfinite(v->low) && isfinite(v->high)) {
         char low[FACT_TEXT], high[FACT_TEXT];
-        fixed(low, v->low * l->scale, d, l->sign);
-        fixed(high, v->high * l->scale, d, l->sign);
+        fixed(low, v->low * l->scale, d, sign);
+        fixed(high, v->high * l->scale, d, sign);
         snprintf(interval, FACT_TEXT, "[%.40s," NBSP "%.40s]", low, high);
+    }
+}
+
+void fact_text(const struct fact *v, char *text, char *interval) {
+    interval[0] = '\0';
+    if (!isfinite(v->value))
+        snprintf(text, FACT_TEXT, "%s", v->value > 0 ? "infinite" : "not defined");
+    else if (v->style == FACT_P)
+        p_value(text, v->value);
+    else if (v->style == FACT_COUNT)
+        thousands(text, v->value);
+    else
+        write_text(v, LAYOUTS[v->style].sign, text, interval);
+}
+
+void fact_size(const struct fact *v, bool less, char *text) {
+    struct fact u = *v;
+    char interval[FACT_TEXT] = "";
+    if (less) {
+        u.value = -v->value;
+        u.low = -v->high;
+        u.high = -v->low;
+    }
+    write_text(&u, false, text, interval);
+    if (interval[0]) {
+        strncat(text, " ", FACT_TEXT - strlen(text) - 1);
+        strncat(text, interval, FACT_TEXT - strlen(text) - 1);
     }
 }

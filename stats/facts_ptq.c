@@ -2,6 +2,7 @@
 #include "stats/facts_ptq.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const TEXTS[] = {"wikitext2", "bible", "gcide", "generated", NULL};
@@ -33,24 +34,20 @@ static void ratio_cell(struct ptq_section *s, const struct ptq_arm *a, const cha
 
 static void noise_cell(struct ptq_section *s, const struct ptq_arm *a) {
     char key[FACT_KEY];
-    struct fact v = fact_point(a->noise, FACT_PERCENT);
+    struct fact v = fact_point(a->noise, FACT_NOISE);
     v.n = a->n_replicates;
     v.method = "standard deviation of ln perplexity between replicates";
-    if (isfinite(a->noise) && a->noise < 5e-4) {
-        v.style = FACT_SMALL;
+    if (isfinite(a->noise))
         table_fact(s->f, facts_key(key, "%s.%s.noise", s->prefix, a->name), &v);
-    } else if (isfinite(a->noise)) {
-        table_fact(s->f, facts_key(key, "%s.%s.noise", s->prefix, a->name), &v);
-    } else {
+    else
         table_not_run(s->f, "one replicate");
-    }
 }
 
 static void main_table(struct ptq_section *s) {
     char name[FACT_KEY];
     table_begin(s->f, slot_name(name, "ptq_main", s->slot),
-                "<arm|>perplexity|<ratio to unquantized|>noise between replicates|>KL mean, nats|>KL median|>KL at ninety-nine per "
-                "cent|>same top token|>packed weights|>share of 16 bit|>seconds");
+                "<arm|>perplexity|<ratio to unquantized|>noise between replicates|>KL mean, nats|>KL median|>KL, 99 "
+                "%|>same top token|>packed weights|>share of 16 bit|>seconds");
     for (size_t i = 0; i < s->n_arms; i++) {
         const struct ptq_arm *a = &s->arms[i];
         double mean = 0, packed = trial_number(a->trial, "outcome.packed_bytes"), plain = trial_number(a->trial, "outcome.unquantized_bytes");
@@ -124,6 +121,47 @@ static void texts_table(struct facts *f, size_t slot, const char *model, const c
 
 /* ---- figures ---- */
 
+struct dot {
+    const struct ptq_arm *arm;
+    struct ptq_ratio ratio;
+    double megabytes, label; /* label: where its name stands, in ln ratio */
+};
+
+static int by_ratio(const void *a, const void *b) {
+    double x = ((const struct dot *)a)->ratio.ratio.value, y = ((const struct dot *)b)->ratio.ratio.value;
+    return (x > y) - (x < y);
+}
+
+/* Names of dots that stand close are moved upwards, each above the one below. */
+static void bytes_figure(struct ptq_section *s) {
+    struct dot d[MAX_ARMS];
+    size_t n = 0;
+    char name[FACT_KEY];
+    for (size_t i = 0; i < s->n_arms && n < MAX_ARMS; i++) {
+        d[n] = (struct dot){&s->arms[i], ptq_compare(s, s->arms[i].name, "unquantized"), trial_number(s->arms[i].trial, "outcome.packed_bytes") * 1e-6, 0};
+        n += d[n].ratio.there && strcmp(s->arms[i].name, "unquantized") != 0;
+    }
+    qsort(d, n, sizeof *d, by_ratio);
+    double reach = n ? log(d[n - 1].ratio.ratio.value * 1.1 / 0.97) : 0, least = d[0].megabytes, most = least;
+    for (size_t i = 0; i < n; i++) {
+        least = fmin(least, d[i].megabytes);
+        most = fmax(most, d[i].megabytes);
+    }
+    for (size_t i = 0; i < n; i++) {
+        d[i].label = log(d[i].ratio.ratio.value);
+        for (size_t j = 0; j < i; j++)
+            if (fabs(d[i].megabytes - d[j].megabytes) <= 0.5 * (most - least))
+                d[i].label = fmax(d[i].label, d[j].label + 0.035 * fmax(reach, 0.3));
+    }
+    figure_begin(s->f, slot_name(name, "ptq_bytes", s->slot), "arm\tpacked MB\tratio\tlow\thigh\tseries\tweights only\tlabel");
+    for (size_t i = 0; i < n; i++) {
+        const struct fact *r = &d[i].ratio.ratio;
+        figure_row(s->f, "%s\t%.6g\t%.6g\t%.6g\t%.6g\t%d\t%d\t%.6g", arm_label(PTQ_ARMS, d[i].arm->name), d[i].megabytes, r->value, r->low,
+                   r->high, arm_series(PTQ_ARMS, d[i].arm->name), ptq_weights_only(d[i].arm->name), exp(d[i].label));
+    }
+    figure_end(s->f);
+}
+
 static void ratio_figure(struct ptq_section *s) {
     char name[FACT_KEY];
     size_t rows = 0;
@@ -143,15 +181,7 @@ static void ratio_figure(struct ptq_section *s) {
                        arm_series(PTQ_ARMS, s->arms[i].name), ptq_weights_only(s->arms[i].name));
     }
     figure_end(s->f);
-    figure_begin(s->f, slot_name(name, "ptq_bytes", s->slot), "arm\tpacked MB\tratio\tlow\thigh\tseries\tweights only");
-    for (size_t i = 0; i < s->n_arms; i++) {
-        struct ptq_ratio r = ptq_compare(s, s->arms[i].name, "unquantized");
-        if (r.there && strcmp(s->arms[i].name, "unquantized") != 0)
-            figure_row(s->f, "%s\t%.6g\t%.6g\t%.6g\t%.6g\t%d\t%d", arm_label(PTQ_ARMS, s->arms[i].name),
-                       trial_number(s->arms[i].trial, "outcome.packed_bytes") * 1e-6, r.ratio.value, r.ratio.low, r.ratio.high,
-                       arm_series(PTQ_ARMS, s->arms[i].name), ptq_weights_only(s->arms[i].name));
-    }
-    figure_end(s->f);
+    bytes_figure(s);
 }
 
 /* Each replicate's distance from its arm's mean, in per cent of perplexity. */
@@ -191,7 +221,7 @@ static void noise_facts(struct ptq_section *s) {
     }
     const char *keys[2] = {"ptq.noise_w4a4", "ptq.noise_weights"};
     for (int i = 0; i < 2; i++) {
-        struct fact v = fact_point(i ? 100 * widest[i] : widest[i], i ? FACT_SMALL : FACT_PERCENT);
+        struct fact v = fact_point(widest[i], FACT_NOISE);
         if (isfinite(widest[i]))
             facts_number(s->f, keys[i], NULL, &v);
         else

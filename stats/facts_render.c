@@ -51,7 +51,7 @@ static json_t *entry(struct render *r, const char *section, const char *key) {
     return e;
 }
 
-/* {{key}} and {{key:ci}}, {{key:interval}}, {{key:n}} */
+/* {{key}} and {{key:ci}}, {{key:interval}}, {{key:n}}, {{key:more}}, {{key:less}}, {{key:p}} */
 static void put_number(struct render *r, json_t *e, const char *key, const char *which) {
     const char *text = json_string_value(json_object_get(e, "text"));
     const char *interval = json_string_value(json_object_get(e, "interval"));
@@ -67,8 +67,15 @@ static void put_number(struct render *r, json_t *e, const char *key, const char 
             fprintf(r->out, "%" JSON_INTEGER_FORMAT, json_integer_value(n));
         else
             fputs(text, r->out);
+    } else if (!strcmp(which, "p")) {
+        fprintf(r->out, !json_object_get(e, "value") || *text == '<' ? "p %s" : "p = %s", text);
+    } else if (!strcmp(which, "more") || !strcmp(which, "less")) {
+        const char *size = json_string_value(json_object_get(e, which));
+        if (!size && json_object_get(e, "value"))
+            fault(r, "'%s' has no sign, so no '%s'", key, which);
+        fputs(size ? size : text, r->out);
     } else {
-        fault(r, "'%s': no part '%s' of a number; ci, interval or n", key, which);
+        fault(r, "'%s': no part '%s' of a number; ci, interval, n, more, less or p", key, which);
     }
 }
 

@@ -189,7 +189,7 @@ static bool at_point(const struct train_arm *a, size_t i, const char *field, dou
     return n > 0;
 }
 
-static size_t curve_block(struct train_section *s, const struct train_arm *a, const char *field, const char *title, size_t blocks) {
+static size_t curve_block(struct train_section *s, const struct train_arm *a, const char *field, const char *title, int offset, size_t blocks) {
     double step, mean, low, high;
     size_t rows = 0, points = json_array_size(trial_node(a->trial[0], "outcome.curve"));
     for (size_t i = 0; i < points && i < MAX_POINTS; i++) {
@@ -200,7 +200,7 @@ static size_t curve_block(struct train_section *s, const struct train_arm *a, co
                 figure_row(s->f, "\n");
             figure_row(s->f, "\"%s\"", title);
         }
-        figure_row(s->f, "%d\t%.6g\t%.6g\t%.6g\t%.6g", arm_series(TRAIN_ARMS, a->name), step, mean, low, high);
+        figure_row(s->f, "%d\t%.6g\t%.6g\t%.6g\t%.6g", offset + arm_series(TRAIN_ARMS, a->name), step, mean, low, high);
     }
     return blocks + (rows > 0);
 }
@@ -231,16 +231,16 @@ static void loss_figure(struct train_section *s) {
         return;
     }
     size_t blocks = 0;
-    figure_begin(s->f, name, "# blocks: title, then series, step, mean, least and greatest evaluation loss over seeds; series 0: a line of reference");
+    figure_begin(s->f, name, "# blocks: title, then series, step, mean, least and greatest evaluation loss over seeds; series below 0: a line of reference; above 100: training loss");
     for (size_t i = 0; i < s->n_arms; i++)
-        blocks = curve_block(s, &s->arms[i], "eval_loss", arm_label(TRAIN_ARMS, s->arms[i].name), blocks);
+        blocks = curve_block(s, &s->arms[i], "eval_loss", arm_label(TRAIN_ARMS, s->arms[i].name), 0, blocks);
     const struct train_arm *bigram = train_find(s, "bigram"), *unigram = train_find(s, "unigram");
     blocks = line_block(s, "unigram counts", -2, unigram ? unigram->loss[0] : NAN, last, blocks);
     blocks = line_block(s, "bigram counts", -1, bigram ? bigram->loss[0] : NAN, last, blocks);
     blocks = line_block(s, "entropy of the source", -3, s->floor, last, blocks);
-    for (size_t i = 0; i < s->n_arms; i++) { /* what the optimizer saw, without a name of its own */
+    for (size_t i = 0; i < s->n_arms; i++) { /* what the optimizer saw */
         if (!train_is_baseline(s->arms[i].name))
-            blocks = curve_block(s, &s->arms[i], "train_loss", "", blocks);
+            blocks = curve_block(s, &s->arms[i], "train_loss", arm_label(TRAIN_ARMS, s->arms[i].name), 100, blocks);
     }
     figure_end(s->f);
 }
@@ -258,7 +258,7 @@ static void error_figure(struct train_section *s) {
     }
     figure_begin(s->f, name, "# blocks: title, then series, step, mean, least and greatest quantization error over seeds");
     for (size_t i = 0; i < s->n_arms; i++)
-        blocks = curve_block(s, &s->arms[i], "quant_error", arm_label(TRAIN_ARMS, s->arms[i].name), blocks);
+        blocks = curve_block(s, &s->arms[i], "quant_error", arm_label(TRAIN_ARMS, s->arms[i].name), 0, blocks);
     figure_end(s->f);
 }
 

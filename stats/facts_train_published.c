@@ -121,6 +121,15 @@ static void other_table(struct train_section *clean, struct train_section *leaky
     table_end(f);
 }
 
+/* A gap, and what it is of the loss of the arm it is measured from. */
+static void relative_cell(struct facts *f, const struct fact *gap, const struct train_arm *plain) {
+    char text[FACT_TEXT], interval[FACT_TEXT], share[FACT_TEXT], none[FACT_TEXT];
+    struct fact loss = fact_mean(plain->loss, plain->n, FACT_LOSS, NULL), relative = fact_point(gap->value / loss.value, FACT_CHANGE);
+    fact_text(gap, text, interval);
+    fact_text(&relative, share, none);
+    table_cell(f, "%s %s, %s of the BF16 loss", text, interval, share);
+}
+
 static void practice_table(struct train_section *s) {
     struct facts *f = s->f;
     const char *row;
@@ -143,13 +152,12 @@ static void practice_table(struct train_section *s) {
         table_cell(f, "%s", text);
         facts_key(path, "practice.train.%s.why", row);
         struct fact gap = fact_mean(d, n, FACT_DELTA, "paired by seed, t");
-        fact_text(&gap, text, interval);
         bool other = published_node(f, path);
         const char *word = published_text(f, other ? path : facts_key(path, "practice.train.%s.arm", row));
         if (other)
             table_not_run(f, word);
         else if (n && !strcmp(word, "nvfp4"))
-            table_cell(f, "%s %s", text, interval);
+            relative_cell(f, &gap, plain);
         else
             table_not_run(f, "arm not selected");
         table_row(f);
@@ -236,7 +244,7 @@ static void constant_claim(struct train_section *s) {
         moved = fmax(moved, fabs(moving->error_last[i] / moving->error_first[i] - 1));
     facts_claim(s->f, "frozen_error_constant", !isfinite(change) ? VERDICT_MISSING : change < 1e-6 ? VERDICT_SUPPORTED : VERDICT_REFUTED,
                 "largest relative change of the quantization error over the run is below one part in a million");
-    struct fact c = fact_point(change, FACT_PERCENT), m = fact_point(moved, FACT_PERCENT);
+    struct fact c = fact_point(change, FACT_NOISE), m = fact_point(moved, FACT_NOISE);
     put_number(s->f, "frozen_error_constant", "change", &c);
     put_number(s->f, "frozen_error_constant", "moving", &m);
 }

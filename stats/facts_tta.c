@@ -126,7 +126,7 @@ static struct drawn draws_of(struct tta_section *s, const struct tta_arm *a) {
     double p = (double)x / (double)n;
     d.pooled = fact_interval(p, w.lower, w.upper, (size_t)n, FACT_PERCENT, "Wilson over all draws pooled, as published");
     d.clustered = fact_point(p, FACT_PERCENT);
-    d.effect = fact_point(NAN, FACT_PLAIN);
+    d.effect = fact_point(NAN, FACT_FACTOR);
     double *y = calloc((size_t)n, sizeof *y);
     int64_t *label = calloc((size_t)n, sizeof *label);
     struct fp4_cluster_mean c;
@@ -140,7 +140,7 @@ static struct drawn draws_of(struct tta_section *s, const struct tta_arm *a) {
     else if (clusters >= 2 && fp4_cluster_mean(at, y, label, 0.95, &c) == FP4_OK) {
         d.clustered = fact_interval(p, fmax(c.ci.lower, 0), fmin(c.ci.upper, 1), clusters, FACT_PERCENT,
                                     "mean with tasks as clusters, CR1, t");
-        d.effect = fact_point(c.design_effect, FACT_PLAIN);
+        d.effect = fact_point(c.design_effect, FACT_FACTOR);
         d.effect.method = "(clustered error / independent error) squared";
     }
     free(y);
@@ -178,7 +178,7 @@ static void arm_row(struct tta_section *s, const char *name) {
     }
     if (!a) {
         for (int i = 0; i < 5; i++)
-            table_not_run(f, "arm not selected");
+            table_not_run(f, s->n_arms ? "arm not selected" : "no trials of adaptation");
         table_row(f);
         return;
     }
@@ -239,7 +239,11 @@ static void share_cell(struct tta_section *s, const struct tta_arm *a, enum tta_
     if (isfinite(p))
         table_cell(s->f, "%.2f", p);
     else
-        table_not_run(s->f, a ? "task not selected" : "arm not selected");
+        table_not_run(s->f, a ? "task not selected" : s->n_arms ? "arm not selected" : "no trials of adaptation");
+}
+
+static void task_cell(struct facts *f, size_t number, const char *prompt, const char *expected) {
+    table_cell(f, "%zu: %s \xe2\x86\x92%s", number, prompt, expected);
 }
 
 /* The published shares of each task beside ours by the same rule. */
@@ -249,14 +253,13 @@ static void published_tasks_table(struct tta_section *s) {
     const char *task;
     json_t *node;
     table_begin(s->f, "tta_tasks_published",
-                ">task|<prompt|<answer|>published, write-up: base|>TTA|>TTA-FP4|>published, later report: base|>TTA|>TTA-FP4|>here, substring "
+                "<task|>published, write-up: base|>TTA|>TTA-FP4|>published, later report: base|>TTA|>TTA-FP4|>here, substring "
                 "rule: base|>TTA|>TTA-FP4, first code|>TTA-FP4, later code");
     json_object_foreach(published_node(s->f, "tta.tasks"), task, node) {
         char path[FACT_KEY];
         size_t k = (size_t)atoi(task) - 1;
-        table_cell(s->f, "%s", task);
-        table_cell(s->f, "%s", published_text(s->f, facts_key(path, "tta.tasks.%s.prompt", task)));
-        table_cell(s->f, "%s", published_text(s->f, facts_key(path, "tta.tasks.%s.expected", task)));
+        const char *prompt = published_text(s->f, facts_key(path, "tta.tasks.%s.prompt", task));
+        task_cell(s->f, k + 1, prompt, published_text(s->f, facts_key(path, "tta.tasks.%s.expected", task)));
         for (int v = 0; v < 2; v++)
             for (int a = 0; a < 3; a++)
                 table_published(s->f, facts_key(path, "tta.tasks.%s.%s.%s", task, versions[v], arms[a]));
@@ -269,7 +272,7 @@ static void published_tasks_table(struct tta_section *s) {
 
 /* Whole answer, every arm that was run. */
 static void tasks_table(struct tta_section *s) {
-    char name[FACT_KEY], columns[1024] = ">task|<prompt|<answer";
+    char name[FACT_KEY], columns[1024] = "<task";
     for (size_t i = 0; i < s->n_arms; i++) {
         strncat(columns, "|>", sizeof columns - strlen(columns) - 1);
         strncat(columns, arm_label(TTA_ARMS, s->arms[i].name), sizeof columns - strlen(columns) - 1);
@@ -278,9 +281,7 @@ static void tasks_table(struct tta_section *s) {
     for (size_t k = 0; k < s->n_tasks; k++) {
         if (!s->prompt[k])
             continue;
-        table_cell(s->f, "%zu", k + 1);
-        table_cell(s->f, "%s", s->prompt[k]);
-        table_cell(s->f, "%s", s->expected[k]);
+        task_cell(s->f, k + 1, s->prompt[k], s->expected[k]);
         for (size_t i = 0; i < s->n_arms; i++)
             share_cell(s, &s->arms[i], SEQUENCE, k);
         table_row(s->f);
@@ -299,7 +300,7 @@ static void tasks_figure(struct tta_section *s) {
         if (!mean && !s->prompt[k])
             continue;
         char row[1024];
-        snprintf(label, sizeof label, mean ? "mean of tasks" : "%zu ->%.40s", k + 1, mean ? "" : s->expected[k]);
+        snprintf(label, sizeof label, mean ? "mean of tasks" : "%zu \xe2\x86\x92%.40s", k + 1, mean ? "" : s->expected[k]);
         size_t at = (size_t)snprintf(row, sizeof row, "%s", label);
         for (size_t i = 0; i < sizeof arms / sizeof *arms; i++) {
             const struct tta_arm *a = tta_find(s, arms[i]);
