@@ -85,6 +85,8 @@ static size_t run_kernels(const struct fp4_nn_kernels *k, size_t n, float *const
     out[at++] = k->maximum(n, x, &index);
     out[at++] = (float)index;
     sum = k->exp_sum(n, x, out[at - 2]), KEEP(&sum, 2);
+    sum = k->exp_sum_wide(n, x, out[at - 4]), KEEP(&sum, 2);
+    sum = k->divergence(n, x, 0.3, y, 0.2), KEEP(&sum, 2);
     k->exp_scale(n, t, 0.5f, 0.3f), KEEP(t, n);
     sum = k->sum_squares(n, x), KEEP(&sum, 2);
     k->adamw(n, z, x, w, v, &adam), KEEP(z, n), KEEP(w, n), KEEP(v, n);
@@ -138,6 +140,8 @@ Test(backend, sums) {
         cr_assert(fabs(k->sum_squares(n, x) - square) <= 1e-14 * (double)n * square);
         /* 2 ulp of e^x, one rounding of the argument, and runs of 512: 32 + 4 additions in fp32 */
         cr_assert(fabs(k->exp_sum(n, x, 5) - sum) <= 0x1p-24 * (4 + 10 + 36) * sum);
+        /* 2⁻⁵¹ of e^x, and n/8 additions in double */
+        cr_assert(fabs(k->exp_sum_wide(n, x, 5) - sum) <= 0x1p-53 * ((double)n / 4 + 8) * sum);
         double rstd = 1 / sqrt(square / (double)n + 1e-5);
         float got = k->norm(n, x, w, 1e-5f, y); /* y is consumed; it is drawn anew below */
         cr_assert(fabs((double)got / rstd - 1) <= ((double)n / 32 + 8) * 0x1p-24);

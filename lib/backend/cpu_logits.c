@@ -54,36 +54,21 @@ fp4_status fp4_cpu_cross_entropy(size_t R, size_t V, float *logits, const int32_
     return status;
 }
 
-/* ln Σ exp(x − max), float64. */
-static double log_sum(size_t V, const float *x, float max) {
-    double lanes[8] = {0}, sum = 0.0;
-    for (size_t i = 0; i < V; i++)
-        lanes[i % 8] += exp((double)x[i] - (double)max);
-    for (size_t l = 0; l < 8; l++)
-        sum += lanes[l];
-    return log(sum);
-}
-
 static void score_row(void *context, size_t t) {
     const struct rows *r = context;
     const float *x = r->in + t * r->V;
     int32_t best, best_reference;
     float max = r->k->maximum(r->V, x, &best);
-    double lse = log_sum(r->V, x, max) + (double)max;
+    double lse = log(r->k->exp_sum_wide(r->V, x, max)) + (double)max;
     if (r->nll)
         r->nll[t] = lse - (double)x[r->targets[t]];
     if (!r->reference)
         return;
     const float *y = r->reference + t * r->V;
     float max_reference = r->k->maximum(r->V, y, &best_reference);
-    double lse_reference = log_sum(r->V, y, max_reference) + (double)max_reference, kl = 0.0;
-    if (r->kl) {
-        for (size_t i = 0; i < r->V; i++) {
-            double lp = (double)y[i] - lse_reference;
-            kl += exp(lp) * (lp - ((double)x[i] - lse));
-        }
-        r->kl[t] = kl;
-    }
+    double lse_reference = log(r->k->exp_sum_wide(r->V, y, max_reference)) + (double)max_reference;
+    if (r->kl)
+        r->kl[t] = r->k->divergence(r->V, y, lse_reference, x, lse);
     if (r->hit)
         r->hit[t] = best == best_reference;
 }
@@ -103,7 +88,7 @@ fp4_status fp4_cpu_entropy(size_t V, const float *logits, double *entropy, doubl
     int32_t best;
     FP4_TRY(FP4_NEW(p, V));
     float max = fp4_nn_kernels()->maximum(V, logits, &best);
-    double lse = log_sum(V, logits, max) + (double)max, mean = 0.0;
+    double lse = log(fp4_nn_kernels()->exp_sum_wide(V, logits, max)) + (double)max, mean = 0.0;
     *entropy = *loss = 0.0;
     for (size_t i = 0; i < V; i++) {
         double lp = (double)logits[i] - lse;

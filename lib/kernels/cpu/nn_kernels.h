@@ -49,6 +49,10 @@ struct fp4_nn_kernels {
     float (*maximum)(size_t n, const float *x, int32_t *index);
     /* Σ exp(x − max): fp32 within runs of 512 elements, double across them. */
     double (*exp_sum)(size_t n, const float *x, float max);
+    /* The same in double throughout, x ≤ max; e^x within 2⁻⁵¹ relative above e⁻⁷⁰⁸, where it stays. */
+    double (*exp_sum_wide)(size_t n, const float *x, float max);
+    /* Σ p·(ln p − ln q) with ln p = reference − lse_reference, ln q = x − lse, double. */
+    double (*divergence)(size_t n, const float *reference, double lse_reference, const float *x, double lse);
     /* x ← exp(x − max)·factor. */
     void (*exp_scale)(size_t n, float *x, float max, float factor);
     /* Σ x², double. */

@@ -232,6 +232,64 @@ static double k_exp_sum(size_t n, const float *x, float max) {
     return total;
 }
 
+/* ---- float64: scores are outcomes ---- */
+
+enum { WIDE = 8 };
+typedef double vd __attribute__((vector_size(64)));
+typedef int64_t vl __attribute__((vector_size(64)));
+
+INLINE vd wide(double x) { return (vd){x, x, x, x, x, x, x, x}; }
+INLINE vd load_wide(const float *p, size_t m, double fill) {
+    double lanes[WIDE];
+    vd v;
+    for (size_t l = 0; l < WIDE; l++)
+        lanes[l] = l < m ? (double)p[l] : fill;
+    memcpy(&v, lanes, sizeof v);
+    return v;
+}
+INLINE vd vexp_wide(vd x) {
+    /* 1/n!, n = 13 … 2: the next term is below 4e-18 for |r| ≤ ln2/2 */
+    static const double c[] = {1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0,
+                               1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5};
+    const double magic = 6755399441055744.0; /* 1.5·2⁵² */
+    vl low = x < wide(-708.0);
+    x = (vd)(((vl)wide(-708.0) & low) | ((vl)x & ~low));
+    vd t = x * wide(1.4426950408889634) + wide(magic);
+    vd k = t - wide(magic);
+    vd r = x - k * wide(0.693147180369123816490); /* high 32 bits of ln 2: k·high is exact */
+    r = r - k * wide(1.90821492927058770002e-10);
+    vd p = wide(c[0]);
+    for (size_t i = 1; i < sizeof c / sizeof *c; i++)
+        p = p * r + wide(c[i]);
+    p = p * (r * r) + r + wide(1.0);
+    return p * (vd)(((vl)t - (vl)wide(magic) + 1023) << 52);
+}
+INLINE double tree_wide(vd v) {
+    double a[WIDE];
+    memcpy(a, &v, sizeof a);
+    return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
+}
+#define EACH_WIDE(i, m, n) for (size_t i = 0, m; i < (n) && (m = (n) - i < WIDE ? (n) - i : WIDE, true); i += WIDE)
+
+static double k_exp_sum_wide(size_t n, const float *x, float max) {
+    vd s = {0};
+    EACH_WIDE(i, m, n) {
+        vd e = vexp_wide(load_wide(x + i, m, -INFINITY) - wide((double)max));
+        s += e;
+    }
+    return tree_wide(s);
+}
+
+static double k_divergence(size_t n, const float *reference, double lse_reference, const float *x, double lse) {
+    vd s = {0};
+    EACH_WIDE(i, m, n) {
+        /* missing lanes: p = e^-708 times 0 */
+        vd lp = load_wide(reference + i, m, lse_reference - 708.0) - wide(lse_reference), lq = load_wide(x + i, m, lse - 708.0) - wide(lse);
+        s += vexp_wide(lp) * (lp - lq);
+    }
+    return tree_wide(s);
+}
+
 static void k_exp_scale(size_t n, float *x, float max, float factor) {
     EACH(i, m, n) store(x + i, m, vexp(load(x + i, m) - splat(max)) * splat(factor));
 }
@@ -280,6 +338,8 @@ const struct fp4_nn_kernels NN_TABLE = {
     .softmax_backward = k_softmax_backward,
     .maximum = k_maximum,
     .exp_sum = k_exp_sum,
+    .exp_sum_wide = k_exp_sum_wide,
+    .divergence = k_divergence,
     .exp_scale = k_exp_scale,
     .sum_squares = k_sum_squares,
     .adamw = k_adamw,
