@@ -86,7 +86,9 @@ $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/stamp/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 # Vectors are passed between inlined functions of one file only: GCC's notes on their ABI do not apply.
-$(BUILD)/obj/lib/kernels/cpu/%/nn.o: CFLAGS += -Wno-psabi
+$(BUILD)/obj/lib/kernels/cpu/%/nn.o $(BUILD)/obj/lib/kernels/cpu/%/short.o: CFLAGS += -Wno-psabi
+# Products of floats are exact in double: fused or not, the bits are the same (short_kernels.h).
+$(BUILD)/obj/lib/kernels/cpu/%/short.o: CFLAGS += -ffp-contract=fast
 $(BUILD)/obj/lib/kernels/cpu/avx2/%.o: CFLAGS += $(AVX2)
 $(BUILD)/obj/lib/kernels/cpu/avx512/%.o: CFLAGS += $(AVX512)
 $(BUILD)/obj/%.o: %.c $(BUILD)/stamp/flags

@@ -37,7 +37,7 @@ struct fp4_backend {
     fp4_status (*copy_rows)(size_t rows, size_t cols, const float *from, size_t ld_from, float *to, size_t ld_to);
     fp4_status (*zero)(size_t n, float *p);
 
-    /* products and quantization: as fp4_gemm and fp4_fake_quantize */
+    /* products and quantization: as fp4_gemm (the CPU sums in float64 for m ≤ 32 rows that are not transposed) and fp4_fake_quantize */
     fp4_status (*gemm)(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
                        const float *b, size_t ldb, float beta, float *c, size_t ldc);
     fp4_status (*quantize)(const struct fp4_quantizer *q, size_t rows, size_t cols, const float *x, float *y,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/backend/gemm.h"
+#include "lib/kernels/cpu/short_kernels.h"
 
 static fp4_status cpu_alloc(size_t n, float **out) { return FP4_NEW(*out, n); }
 static void cpu_free(float *p) { fp4_free(p); }
@@ -14,9 +15,32 @@ static fp4_status cpu_copy_rows(size_t rows, size_t cols, const float *from, siz
     return FP4_OK;
 }
 
+/* A product of few rows, columns cut into pieces. */
+struct narrow {
+    const struct fp4_short_kernels *kernels;
+    bool transpose_b;
+    size_t m, n, k, lda, ldb, ldc;
+    float alpha, beta;
+    const float *a, *b;
+    float *c;
+};
+static void narrow_piece(void *context, size_t task) {
+    const struct narrow *p = context;
+    size_t j = task * FP4_SHORT_COLUMNS, n = p->n - j < FP4_SHORT_COLUMNS ? p->n - j : FP4_SHORT_COLUMNS;
+    if (p->transpose_b)
+        p->kernels->nt(p->m, n, p->k, p->alpha, p->a, p->lda, p->b + j * p->ldb, p->ldb, p->beta, p->c + j, p->ldc);
+    else
+        p->kernels->nn(p->m, n, p->k, p->alpha, p->a, p->lda, p->b + j, p->ldb, p->beta, p->c + j, p->ldc);
+}
+
 static fp4_status cpu_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
                            const float *b, size_t ldb, float beta, float *c, size_t ldc) {
-    fp4_gemm(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    if (m > FP4_SHORT_ROWS || transpose_a) {
+        fp4_gemm(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        return FP4_OK;
+    }
+    struct narrow p = {fp4_short_kernels_of(fp4_cpu_level()), transpose_b, m, n, k, lda, ldb, ldc, alpha, beta, a, b, c};
+    fp4_parallel_for((n + FP4_SHORT_COLUMNS - 1) / FP4_SHORT_COLUMNS, narrow_piece, &p);
     return FP4_OK;
 }
 
