@@ -151,9 +151,9 @@ bench: $(BUILD)/bench ## measure speed and this machine's ceilings into OUT/benc
 	$(BUILD)/bench --threads=$(THREADS) --profile=$(PROFILE) --out='$(OUT)/bench.json'
 
 # ---- installation ----
-SHARE := $(wildcard plots REPORT.md.in)
+
 .PHONY: install uninstall clean help
-install: build ## library, headers, fp4lab.pc, programs and the report's template into PREFIX= (below DESTDIR=)
+install: build ## library, headers, fp4lab.pc, and programs into PREFIX= (below DESTDIR=)
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/pkgconfig' '$(DESTDIR)$(PREFIX)/include/fp4lab' '$(DESTDIR)$(PREFIX)/share/fp4lab'
 	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin'
 	install -m 644 $(BUILD)/libfp4lab.a '$(DESTDIR)$(PREFIX)/lib'
