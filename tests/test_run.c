@@ -1,4 +1,5 @@
 /* The runner: trials, resume, shards, kills, faults. A toy experiment runs in child processes. */
+#include "experiments/run_internal.h"
 #include "tests/support.h"
 
 #include "experiments/run.h"
@@ -371,4 +372,14 @@ Test(run, manifests_precede_trials) {
     cr_assert_str_eq(json_string_value(json_object_get(machine, "version")), FP4_VERSION);
     cr_assert_gt(strlen(json_string_value(json_object_get(machine, "blas_core"))), 0);
     results_free(&r);
+}
+
+Test(run, every_trial_is_in_one_shard) {
+    for (int n = 1; n <= 7; n++)
+        for (size_t i = 0; i < 30; i++) {
+            int shards = 0;
+            for (int shard = 1; shard <= n; shard++)
+                shards += run_in_shard(&(struct run_options){.shard = shard, .n_shards = n}, i);
+            cr_assert_eq(shards, 1, "trial %zu of %d shards", i, n);
+        }
 }
