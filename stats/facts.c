@@ -111,7 +111,7 @@ enum verdict verdict_positive(double estimate, double p, double alpha) {
 enum verdict verdict_equivalent(double low, double high, double margin, double tost_p, double alpha) {
     if (!isfinite(low) || !isfinite(high))
         return VERDICT_MISSING;
-    if (tost_p < alpha)
+    if (tost_p < alpha || (isnan(tost_p) && low > -margin && high < margin))
         return VERDICT_SUPPORTED;
     return low >= margin || high <= -margin ? VERDICT_REFUTED : VERDICT_INCONCLUSIVE;
 }

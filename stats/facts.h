@@ -99,7 +99,8 @@ enum verdict { VERDICT_SUPPORTED, VERDICT_REFUTED, VERDICT_INCONCLUSIVE, VERDICT
 const char *verdict_name(enum verdict v);
 /* A claim that something is positive: supported (refuted) when p < alpha and the estimate is positive (negative). */
 enum verdict verdict_positive(double estimate, double p, double alpha);
-/* A claim that something is zero within ±margin: supported when tost_p < alpha; refuted when the interval lies outside the margins. */
+/* A claim that something is zero within ±margin: supported when tost_p < alpha (or, without
+ * any spread, so without a p, when the value lies within); refuted when the interval lies outside the margins. */
 enum verdict verdict_equivalent(double low, double high, double margin, double tost_p, double alpha);
 /* `test` says in words what was tested. The claim's numbers are facts_number(…, "claim:KEY", …). */
 void facts_claim(struct facts *f, const char *key, enum verdict v, const char *test);

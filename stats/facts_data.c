@@ -117,6 +117,15 @@ struct fact fact_mean(const double *x, size_t n, enum fact_style style, const ch
     return v;
 }
 
+struct fact fact_mean_within(const double *x, size_t n, double least, double most, enum fact_style style, const char *method) {
+    struct fact v = fact_mean(x, n, style, method);
+    if (isfinite(v.low)) {
+        v.low = fmax(v.low, least);
+        v.high = fmin(v.high, most);
+    }
+    return v;
+}
+
 void list_join(char *buffer, size_t size, const char *const *words, size_t n) {
     size_t at = 0;
     buffer[0] = '\0';

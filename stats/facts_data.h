@@ -40,6 +40,8 @@ int arm_series(const struct arm_label *list, const char *arm);
 const char *slot_name(char *buffer, const char *name, size_t slot);
 /* Mean and t interval of n values; without an interval when n < 2. */
 struct fact fact_mean(const double *x, size_t n, enum fact_style style, const char *method);
+/* The same cut at the values that are possible. */
+struct fact fact_mean_within(const double *x, size_t n, double least, double most, enum fact_style style, const char *method);
 void list_join(char *buffer, size_t size, const char *const *words, size_t n);
 
 #endif

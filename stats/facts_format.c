@@ -31,7 +31,7 @@ static const struct layout LAYOUTS[] = {
     [FACT_RATIO] = {1, 3, 5, 4, false, ""},            [FACT_FACTOR] = {1, 1, 2, 1, false, ""},
     [FACT_NOISE] = {100, 0, 8, -2, false, NBSP "%"},   [FACT_SMALL] = {1, 0, 8, -4, false, ""},
     [FACT_P] = {1, 0, 0, 0, false, ""},                [FACT_COUNT] = {1, 0, 0, 0, false, ""},
-    [FACT_BYTES] = {1e-6, 1, 2, 1, false, NBSP "MB"},      [FACT_SECONDS] = {1, 0, 3, -3, false, NBSP "s"},
+    [FACT_BYTES] = {1e-6, 0, 3, -3, false, NBSP "MB"},      [FACT_SECONDS] = {1, 0, 3, -3, false, NBSP "s"},
     [FACT_PLAIN] = {1, 0, 6, -4, false, ""},
 };
 

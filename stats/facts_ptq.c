@@ -142,7 +142,7 @@ static void bytes_figure(struct ptq_section *s) {
         n += d[n].ratio.there && strcmp(s->arms[i].name, "unquantized") != 0;
     }
     qsort(d, n, sizeof *d, by_ratio);
-    double reach = n ? log(d[n - 1].ratio.ratio.value * 1.1 / 0.97) : 0, least = d[0].megabytes, most = least;
+    double reach = n ? log(d[n - 1].ratio.ratio.value * 1.05 / 0.98) : 0, least = d[0].megabytes, most = least;
     for (size_t i = 0; i < n; i++) {
         least = fmin(least, d[i].megabytes);
         most = fmax(most, d[i].megabytes);
@@ -151,7 +151,7 @@ static void bytes_figure(struct ptq_section *s) {
         d[i].label = log(d[i].ratio.ratio.value);
         for (size_t j = 0; j < i; j++)
             if (fabs(d[i].megabytes - d[j].megabytes) <= 0.5 * (most - least))
-                d[i].label = fmax(d[i].label, d[j].label + 0.035 * fmax(reach, 0.3));
+                d[i].label = fmax(d[i].label, d[j].label + 0.035 * fmax(reach, 0.12));
     }
     figure_begin(s->f, slot_name(name, "ptq_bytes", s->slot), "arm\tpacked MB\tratio\tlow\thigh\tseries\tweights only\tlabel");
     for (size_t i = 0; i < n; i++) {

@@ -38,6 +38,8 @@ static void load_arm(struct train_section *s, struct train_arm *a, const char *n
         a->seed[a->n] = (int)trial_number(t, "seed");
         a->loss[a->n] = trial_number(t, "outcome.final.loss");
         a->accuracy[a->n] = trial_number(t, "outcome.final.accuracy");
+        a->clean_loss[a->n] = trial_number(t, "outcome.final.clean_loss");
+        a->clean_accuracy[a->n] = trial_number(t, "outcome.final.clean_accuracy");
         a->error_first[a->n] = trial_number(json_array_get(curve, 0), "quant_error");
         a->error_last[a->n] = points ? trial_number(json_array_get(curve, points - 1), "quant_error") : NAN;
         a->seconds += trial_number(t, "time.seconds");
@@ -134,6 +136,31 @@ static void gap_cell(struct train_section *s, const struct train_arm *a) {
         table_not_run(s->f, "no BF16 run of the same seeds");
 }
 
+/* What the nets of the leaky split know of documents that none of their windows touched. */
+static void clean_table(struct train_section *s) {
+    static const char name[] = "train_clean";
+    char key[FACT_KEY];
+    if (!s->n_arms) {
+        table_missing(s->f, name, "the published split was not run");
+        return;
+    }
+    table_begin(s->f, name, "<arm|>loss, published split|>loss, untouched documents|>accuracy, published split|>accuracy, untouched documents");
+    for (size_t i = 0; i < s->n_arms; i++) {
+        const struct train_arm *a = &s->arms[i];
+        if (!isfinite(a->clean_loss[0]))
+            continue;
+        struct fact v[4] = {fact_mean(a->loss, a->n, FACT_LOSS, "mean over seeds, t"), fact_mean(a->clean_loss, a->n, FACT_LOSS, "mean over seeds, t"),
+                            fact_mean_within(a->accuracy, a->n, 0, 1, FACT_PERCENT, "mean over seeds, t"),
+                            fact_mean_within(a->clean_accuracy, a->n, 0, 1, FACT_PERCENT, "mean over seeds, t")};
+        static const char *const names[] = {"leaky_loss", "clean_loss", "leaky_accuracy", "clean_accuracy"};
+        table_cell(s->f, "%s", arm_label(TRAIN_ARMS, a->name));
+        for (int k = 0; k < 4; k++)
+            table_fact(s->f, facts_key(key, "train.%s.%s", a->name, names[k]), &v[k]);
+        table_row(s->f);
+    }
+    table_end(s->f);
+}
+
 static void item_table(struct train_section *s) {
     char key[FACT_KEY], name[FACT_KEY];
     facts_key(name, "train_%s", s->item);
@@ -146,7 +173,7 @@ static void item_table(struct train_section *s) {
                 "trained|>of|>time|>tokens a second|>peak memory");
     for (size_t i = 0; i < s->n_arms; i++) {
         const struct train_arm *a = &s->arms[i];
-        struct fact loss = fact_mean(a->loss, a->n, FACT_LOSS, "mean over seeds, t"), accuracy = fact_mean(a->accuracy, a->n, FACT_PERCENT, "mean over seeds, t");
+        struct fact loss = fact_mean(a->loss, a->n, FACT_LOSS, "mean over seeds, t"), accuracy = fact_mean_within(a->accuracy, a->n, 0, 1, FACT_PERCENT, "mean over seeds, t");
         table_cell(s->f, "%s", arm_label(TRAIN_ARMS, a->name));
         table_cell(s->f, "%zu", a->n);
         table_fact(s->f, facts_key(key, "train.%s.%s.loss", s->item, a->name), &loss);
@@ -231,7 +258,7 @@ static void loss_figure(struct train_section *s) {
         return;
     }
     size_t blocks = 0;
-    figure_begin(s->f, name, "# blocks: title, then series, step, mean, least and greatest evaluation loss over seeds; series below 0: a line of reference; above 100: training loss");
+    figure_begin(s->f, name, "# blocks: title, then series, step, mean, least and greatest evaluation loss over seeds; series below 0: a line of reference; above 100: training loss, above 200: loss on untouched documents");
     for (size_t i = 0; i < s->n_arms; i++)
         blocks = curve_block(s, &s->arms[i], "eval_loss", arm_label(TRAIN_ARMS, s->arms[i].name), 0, blocks);
     const struct train_arm *bigram = train_find(s, "bigram"), *unigram = train_find(s, "unigram");
@@ -241,6 +268,7 @@ static void loss_figure(struct train_section *s) {
     for (size_t i = 0; i < s->n_arms; i++) { /* what the optimizer saw */
         if (!train_is_baseline(s->arms[i].name))
             blocks = curve_block(s, &s->arms[i], "train_loss", arm_label(TRAIN_ARMS, s->arms[i].name), 100, blocks);
+        blocks = curve_block(s, &s->arms[i], "clean_loss", arm_label(TRAIN_ARMS, s->arms[i].name), 200, blocks);
     }
     figure_end(s->f);
 }
@@ -269,6 +297,7 @@ void facts_train(struct facts *f) {
         item_table(&s[i]);
         loss_figure(&s[i]);
     }
+    clean_table(&s[2]);
     struct train_section *clean = s[0].n_arms ? &s[0] : &s[1];
     error_figure(&s[0]);
     error_figure(&s[1]);

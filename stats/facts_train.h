@@ -10,6 +10,7 @@ struct train_arm {
     size_t n;
     int seed[MAX_SEEDS];
     double loss[MAX_SEEDS], accuracy[MAX_SEEDS];
+    double clean_loss[MAX_SEEDS], clean_accuracy[MAX_SEEDS]; /* of the leaky split's nets on untouched documents; NAN elsewhere */
     double error_first[MAX_SEEDS], error_last[MAX_SEEDS]; /* quantization error; NAN: nothing quantized */
     double seconds, tokens_per_second, peak;              /* means over seeds */
     json_t *trial[MAX_SEEDS];

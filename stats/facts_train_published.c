@@ -184,11 +184,21 @@ static struct difference difference(const char *claim, const struct train_arm *a
     struct difference r = {claim, fact_point(NAN, style), NAN, NAN};
     size_t n = train_pairs(a, b, what, d);
     struct fp4_t_test t;
-    if (n)
+    if (n && isfinite(d[0]))
         r.mean = fact_mean(d, n, style, "paired by seed, t");
     if (n >= 2 && fp4_t_paired(n, d, NULL, 0.95, &t) == FP4_OK)
         r.p = isfinite(t.p) ? t.p : NAN;
     return r;
+}
+
+/* The same nets on validation windows of the published split, and on documents that no training window touched. */
+static struct difference leak(const struct train_arm *a) {
+    struct train_arm clean;
+    if (!a)
+        return difference("split_leaks", NULL, NULL, 0, FACT_POINTS);
+    clean = *a;
+    memcpy(clean.accuracy, a->clean_accuracy, sizeof clean.accuracy);
+    return difference("split_leaks", a, &clean, offsetof(struct train_arm, accuracy), FACT_POINTS);
 }
 
 static void put_number(struct facts *f, const char *claim, const char *name, const struct fact *v) {
@@ -251,13 +261,12 @@ static void constant_claim(struct train_section *s) {
 
 void train_claims(struct train_section *clean, struct train_section *leaky) {
     struct facts *f = clean->f;
-    const size_t loss = offsetof(struct train_arm, loss), accuracy = offsetof(struct train_arm, accuracy);
-    bool bible = !strcmp(clean->item, "bible");
+    const size_t loss = offsetof(struct train_arm, loss);
     struct difference d[4] = {
         difference("ste_beats_frozen", train_find(clean, "fp4_frozen"), train_find(clean, "fp4_weight_ste"), loss, FACT_DELTA),
         difference("nvfp4_costs", train_find(clean, "nvfp4"), train_find(clean, "bf16"), loss, FACT_DELTA),
         difference("positions_help", train_find(clean, "bf16_nopos"), train_find(clean, "bf16"), loss, FACT_DELTA),
-        difference("split_leaks", bible ? train_find(leaky, "bf16_nopos") : NULL, train_find(clean, "bf16_nopos"), accuracy, FACT_POINTS)};
+        leak(train_find(leaky, "bf16_nopos"))};
     double p[4], adjusted[4];
     size_t n = 0;
     for (int i = 0; i < 4; i++)

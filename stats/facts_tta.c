@@ -101,7 +101,7 @@ static size_t task_values(const struct tta_arm *a, enum tta_measure m, double *x
 static struct fact over_tasks(const struct tta_arm *a, enum tta_measure m) {
     double x[MAX_TASKS];
     size_t n = task_values(a, m, x);
-    return fact_mean(x, n, FACT_PERCENT, "mean over tasks, t interval with tasks as the units");
+    return fact_mean_within(x, n, 0, 1, FACT_PERCENT, "mean over tasks, t interval with tasks as the units, cut at 0 and 1");
 }
 
 /* The draws as the write-up pools them, and with the tasks as clusters. */
@@ -338,6 +338,11 @@ static void nothing(struct facts *f, size_t slot, const char *why) {
         figure_missing(f, slot_name(key, figures[i], slot), why);
 }
 
+static size_t count_tasks(const struct results *r, const char *model) {
+    const char *items[MAX_TASKS];
+    return trial_values(r, "tta", model, "item", NULL, items, MAX_TASKS);
+}
+
 void facts_tta(struct facts *f) {
     const char *models[SLOTS];
     size_t n = trial_models(f->results, "tta", models, SLOTS);
@@ -352,6 +357,8 @@ void facts_tta(struct facts *f) {
     }
     if (n < 2)
         nothing(f, 1, "no second model was run");
+    struct fact tasks = fact_point((double)count_tasks(f->results, n ? models[0] : ""), FACT_COUNT);
+    facts_number(f, "tta.tasks", NULL, &tasks);
     facts_flag(f, "has.tta", n > 0);
     facts_flag(f, "has.tta2", n > 1);
     facts_word(f, "tta.model", n > 0 ? model_label(models[0]) : "no model");

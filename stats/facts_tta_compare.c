@@ -38,7 +38,7 @@ static void entropy_table(struct tta_section *s) {
         const char *names[3] = {"before", "first_step", "last_step"};
         for (int j = 0; j < 3; j++) {
             entropy_at(a, steps[j], x);
-            struct fact v = fact_mean(x, n, FACT_LOSS, "mean over tasks, t interval with tasks as the units");
+            struct fact v = fact_mean_within(x, n, 0, INFINITY, FACT_LOSS, "mean over tasks, t interval with tasks as the units, cut at 0");
             table_fact(s->f, facts_key(key, "%s.%s.entropy_%s", s->prefix, a->name, names[j]), &v);
         }
         for (size_t k = 0; k < n; k++)

@@ -171,6 +171,10 @@ static json_t *train_outcome(const struct train_arm *a, uint32_t salt, int seed,
                           "n_trained", (json_int_t)(strstr(a->arm, "frozen") ? 1300000 : 2400000), "steps", 200, "batch", 8, "context", 64);
     if (!strcmp(item, "generated"))
         json_object_set_new(o, "entropy_floor", json_real(2.9));
+    if (leak != 0) {
+        json_object_set_new(json_object_get(o, "final"), "clean_loss", json_real(a->end + jitter));
+        json_object_set_new(json_object_get(o, "final"), "clean_accuracy", json_real(a->accuracy - jitter / 10));
+    }
     if (baseline)
         return o;
     json_t *curve = json_array();
@@ -178,6 +182,8 @@ static json_t *train_outcome(const struct train_arm *a, uint32_t salt, int seed,
         double l = end + (8 - end) * exp(-step / 40.0);
         json_t *point = json_pack("{s:i,s:i,s:f,s:f,s:f,s:f}", "step", step, "tokens", step * 512, "train_loss", l - 0.01, "eval_loss", l,
                                   "accuracy", accuracy * (1 - exp(-step / 40.0)), "grad_norm", 1.0);
+        if (leak != 0)
+            json_object_set_new(point, "clean_loss", json_real(l - leak));
         if (a->error > 0)
             json_object_set_new(point, "quant_error", json_real(a->error * (strstr(a->arm, "frozen") ? 1 : 1 + step / 400.0)));
         json_array_append_new(curve, point);

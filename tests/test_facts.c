@@ -132,6 +132,8 @@ Test(facts, verdicts) {
     cr_assert_eq(verdict_equivalent(-0.01, 0.02, 0.05, 0.001, 0.05), VERDICT_SUPPORTED);
     cr_assert_eq(verdict_equivalent(0.06, 0.12, 0.05, 0.9, 0.05), VERDICT_REFUTED);
     cr_assert_eq(verdict_equivalent(0.02, 0.12, 0.05, 0.9, 0.05), VERDICT_INCONCLUSIVE);
+    cr_assert_eq(verdict_equivalent(0.01, 0.01, 0.05, NAN, 0.05), VERDICT_SUPPORTED);
+    cr_assert_eq(verdict_equivalent(0.06, 0.06, 0.05, NAN, 0.05), VERDICT_REFUTED);
     cr_assert_eq(verdict_equivalent(NAN, NAN, 0.05, NAN, 0.05), VERDICT_MISSING);
 }
 
