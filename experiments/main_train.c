@@ -84,7 +84,7 @@ static json_t *config_of(const struct train_setup *s, const struct arm *a, const
     return config; /* run_add says that there was no memory */
 }
 
-/* Seconds of a trial on cores with AVX-512: products run at some 80 gigaflop/s a core, and every activation costs time of its own, more where it is quantized. For
+/* Seconds of a trial on cores with AVX-512: products run at some 100 gigaflop/s a core, and every activation costs time of its own, more where it is quantized. For
  * --dry-run and the progress bar only. */
 static double estimate(const struct train_setup *s, const struct arm *a, const char *item) {
     double d = (double)s->n_embd, f = (double)s->n_ff, layers = (double)s->n_layer, vocabulary = is_generated(item) ? 354 : s->tokenizer ? 49152 : 256;
@@ -93,7 +93,7 @@ static double estimate(const struct train_setup *s, const struct arm *a, const c
     tokens += (double)(s->evaluations + 1) * (double)(s->n_eval * s->context) / 3; /* forward only */
     double quantizers = strcmp(a->recipe, "nvfp4") == 0 ? 2 : 1;
     double cores = fp4_threads() > 1 ? 0.8 * fp4_threads() : 1;
-    return tokens * (6 * weights / 8e10 + quantizers * activations * 1.5e-9) / cores;
+    return tokens * (6 * weights / 1e11 + quantizers * activations * 0.8e-9) / cores;
 }
 
 static fp4_status add_trials(struct train *s, struct run_plan *plan, const struct arm *a, const char *item, const char *model) {
