@@ -1,36 +1,46 @@
 /* Trials one after the other: what is there is skipped, what is done is written at once, a signal stops between two trials. */
 #include "experiments/run_internal.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- signals: the first lets the trial in flight finish, the second (or one outside a trial) ends the program ---- */
 
-static volatile sig_atomic_t in_trial, stop_asked;
-static const char *signal_program;
+static volatile sig_atomic_t in_trial;
+static atomic_int stop_asked; /* 0: no; else the second of the clock at which it was, plus 1 */
+static char message_first[128], message_last[128]; /* one write each */
 
 static void say(const char *text) {
     if (write(STDERR_FILENO, text, strlen(text)) < 0)
         return; /* nothing can be done about it in a signal handler */
 }
 
+/* One wish can arrive as several signals at once (to the process and to its group), in several threads: within a second they are one. */
 static void on_signal(int number) {
     (void)number;
-    say("\n");
-    say(signal_program);
-    if (in_trial && !stop_asked) {
-        stop_asked = 1;
-        say(": stopping after the trial in flight; once more to drop it\n");
-        return;
+    struct timespec now;
+    int error = errno;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int first = 0, second = (int)now.tv_sec + 1; /* never 0 */
+    bool is_first = atomic_compare_exchange_strong(&stop_asked, &first, second);
+    if (is_first && in_trial) {
+        say(message_first);
+    } else if (is_first || second > first + 1) {
+        say(message_last);
+        _exit(2);
     }
-    say(": stopped; what is done is kept, the same command continues\n");
-    _exit(2);
+    errno = error;
 }
 
 static void catch_signals(const char *program) {
-    signal_program = program;
-    in_trial = stop_asked = 0;
+    snprintf(message_first, sizeof message_first, "\n%s: stopping after the trial in flight; once more to drop it\n", program);
+    snprintf(message_last, sizeof message_last, "\n%s: stopped; what is done is kept, the same command continues\n", program);
+    in_trial = 0;
+    atomic_store(&stop_asked, 0);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
@@ -104,7 +114,7 @@ static fp4_status run_all(struct running *r, void *state) {
     bool terminal = progress.on;
     double done = 0;
     fp4_status status = FP4_OK;
-    for (size_t i = 0; status == FP4_OK && i < r->n && !stop_asked; i++) {
+    for (size_t i = 0; status == FP4_OK && i < r->n && !atomic_load(&stop_asked); i++) {
         double start = fp4_now();
         in_trial = 1;
         status = run_trial_line(r, r->todo[i], state);

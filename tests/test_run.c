@@ -21,7 +21,7 @@
 
 enum { TOY_ITEMS = 12, TOY_PARTS = 40 };
 static const char *const toy_arms[] = {"plain", "squared"};
-static int toy_pause_us; /* how long a trial takes */
+static int toy_pause_us, toy_pauses = 1; /* how long a trial takes */
 
 static void toy_list(FILE *out) { fprintf(out, "plain\nsquared\n"); }
 
@@ -59,7 +59,7 @@ static void toy_part(void *context, size_t task) {
 
 static fp4_status toy_trial(void *state, const struct run_trial *t, json_t *outcome, json_t *time_object) {
     (void)state;
-    if (toy_pause_us)
+    for (int i = 0; toy_pause_us && i < toy_pauses; i++)
         nanosleep(&(struct timespec){0, toy_pause_us * 1000L}, NULL);
     struct toy_sum s = {.seed = (uint32_t)t->seed, .item = (uint32_t)atoi(t->item), .squared = t->arm[0] == 's'};
     fp4_parallel_for(TOY_PARTS, toy_part, &s);
@@ -215,6 +215,29 @@ Test(run, an_interrupted_run_goes_on) {
     toy_pause_us = 0;
     cr_assert_eq(run_toy(out_arguments("i", "--threads 3")), 0);
     expect_same(in_folder("i"));
+}
+
+/* Signals that arrive together are one wish: the trial in flight is finished. A later one drops it. */
+Test(run, a_first_signal_finishes_the_trial_and_a_later_one_drops_it) {
+    for (int later = 0; later < 2; later++) {
+        const char *sub = later ? "sig1" : "sig0";
+        toy_pause_us = 900000;
+        toy_pauses = 5;
+        pid_t pid = start(out_arguments(sub, "--items 1"), NULL);
+        struct stat info = {0}; /* a manifest in the file: the trial of 4.5 s has begun, or is about to */
+        for (int i = 0; (stat(in_folder(later ? "sig1/toy.jsonl" : "sig0/toy.jsonl"), &info) != 0 || info.st_size == 0) && i < 2000; i++)
+            nanosleep(&(struct timespec){0, 10000000}, NULL);
+        nanosleep(&(struct timespec){0, 400000000}, NULL);
+        for (int i = 0; i < 4; i++)
+            kill(pid, SIGTERM);
+        if (later) {
+            nanosleep(&(struct timespec){2, 100000000}, NULL);
+            kill(pid, SIGTERM);
+        }
+        cr_assert_eq(finish(pid), 2);
+        char hex[65];
+        cr_assert_eq(load_digest(in_folder(sub), hex), later ? 0 : 1);
+    }
 }
 
 /* Kills at moments that an addressed generator spreads over the run; with each start the run gets further. */
