@@ -191,7 +191,7 @@ static void tinyml_table(struct ptq_section *s) {
     json_object_foreach(published_node(s->f, "tinyml.claims"), row, node) {
         table_published(s->f, facts_key(path, "tinyml.claims.%s.name", row));
         table_published(s->f, facts_key(path, "tinyml.claims.%s.value", row));
-        table_cell(s->f, "same statement");
+        table_cell(s->f, "the same sentence");
         for (int i = 0; i < 2; i++)
             statement_cell(s, facts_key(path, "tinyml.claims.%s", row), i == 1);
         table_row(s->f);

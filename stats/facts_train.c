@@ -304,6 +304,9 @@ void facts_train(struct facts *f) {
     train_published(clean, &s[2]);
     train_claims(clean, &s[2]);
     facts_flag(f, "has.train", clean->n_arms > 0);
+    const char *tokens = clean->n_arms ? trial_text(clean->arms[0].trial[0], "config.tokens") : "";
+    facts_word(f, "train.tokens", !strcmp(tokens, "bytes") ? "bytes for tokens" : !strcmp(tokens, "smollm2") ? "SmolLM2's tokens"
+                                  : *tokens ? tokens : "tokens of a kind that is not recorded");
     facts_word(f, "train.data", clean->n_arms ? train_data_label(clean->item) : "no data");
     for (int i = 0; i < N_ITEMS; i++)
         train_unload(&s[i]);

@@ -113,8 +113,8 @@ struct ptq_arm {
     const char *arm;
     double loss, noise, bytes; /* added nats a token, standard deviation between replicates, MB */
 };
-static const struct ptq_arm PTQ[] = {{"unquantized", 0, 0, 212},           {"rtn_nvfp4", 0.20, 0.01, 60},       {"rtn_w_nvfp4", 0.08, 0, 60},
-                                     {"rtn_w_mxfp4", 0.13, 0, 56},         {"rtn_w_int4", 0.10, 0, 60},         {"rtn_mxfp4", 0.35, 0.03, 56},
+static const struct ptq_arm PTQ[] = {{"unquantized", 0, 0, 212},           {"rtn_nvfp4", 0.20, 0.01, 60},       {"rtn_mxfp4", 0.35, 0.03, 56},
+                                     {"rtn_w_mxfp4", 0.13, 0, 56},         {"rtn_w_int4", 0.10, 0, 60},         {"rtn_w_nvfp4", 0.08, 0, 60},
                                      {"rtn_int4", 0.9, 0.03, 60},          {"four_over_six_nvfp4", 0.195, 0.01, 60}, {"gptq_nvfp4", 0.12, 0.01, 60},
                                      {"hadamard_nvfp4", 0.22, 0.01, 60},   {"hadamard_mxfp4", 0.25, 0.02, 56}};
 
