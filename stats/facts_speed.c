@@ -33,7 +33,7 @@ static bool take(json_t *b, struct measured *m) {
     m->of = "";
     json_object_foreach(b, key, value) {
         size_t n = strlen(key);
-        if (n > 11 && !strcmp(key + n - 11, "_per_second") && strncmp(key, "bytes", 5) != 0 && strncmp(key, "flops", 5) != 0) {
+        if (n > 11 && !strcmp(key + n - 11, "_per_second") && strcmp(key, "bytes_per_second") != 0 && strcmp(key, "flops_per_second") != 0) {
             m->items = json_number_value(value);
             m->of = key;
         }
@@ -66,7 +66,7 @@ static void rate_cell(struct facts *f, double rate, double scale, const char *un
     fact_text(&v, text, interval);
     fact_text(&share, of, interval);
     if (!isfinite(rate))
-        table_cell(f, "not its measure");
+        table_cell(f, "\xe2\x80\x93");
     else if (isfinite(top) && top != rate)
         table_cell(f, "%s %s (%s of the ceiling)", text, unit, of);
     else
@@ -92,6 +92,8 @@ static void speed_table(struct facts *f, const char *name, const struct measured
         rate_cell(f, m->bytes, 1e-9, "GB/s", ceiling(all, n, "copy", threads_of(m->name)));
         rate_cell(f, m->flops, 1e-9, "GFLOP/s", ceiling(all, n, "fma", threads_of(m->name)));
         snprintf(of, sizeof of, "%.*s a second", (int)(strlen(m->of) - (*m->of ? 11 : 0)), m->of);
+        for (char *c = of; *c; c++)
+            *c = *c == '_' ? ' ' : *c;
         double scale = m->items >= 1e6 ? 1e-6 : 1;
         snprintf(text, sizeof text, "%s%.60s", scale < 1 ? "million " : "", of);
         rate_cell(f, m->items, scale, text, NAN);
