@@ -125,10 +125,3 @@ struct fact fact_mean_within(const double *x, size_t n, double least, double mos
     }
     return v;
 }
-
-void list_join(char *buffer, size_t size, const char *const *words, size_t n) {
-    size_t at = 0;
-    buffer[0] = '\0';
-    for (size_t i = 0; i < n && at < size; i++)
-        at += (size_t)snprintf(buffer + at, size - at, "%s%s", i == 0 ? "" : i + 1 == n ? " and " : ", ", words[i]);
-}

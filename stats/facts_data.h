@@ -42,6 +42,5 @@ const char *slot_name(char *buffer, const char *name, size_t slot);
 struct fact fact_mean(const double *x, size_t n, enum fact_style style, const char *method);
 /* The same cut at the values that are possible. */
 struct fact fact_mean_within(const double *x, size_t n, double least, double most, enum fact_style style, const char *method);
-void list_join(char *buffer, size_t size, const char *const *words, size_t n);
 
 #endif

@@ -30,7 +30,6 @@ static void add_trial(struct tta_section *s, struct tta_arm *a, json_t *t) {
         return;
     size_t k = (size_t)item - 1;
     a->n[k]++;
-    a->n_trials++;
     for (int m = 0; m < N_MEASURES; m++)
         a->p[m][k] += trial_number(t, PROBABILITY[m]);
     a->draws[k] += (int64_t)trial_number(t, "outcome.draws.n");
@@ -47,7 +46,6 @@ static void add_trial(struct tta_section *s, struct tta_arm *a, json_t *t) {
 }
 
 static void finish_arm(struct tta_arm *a) {
-    double tasks = 0;
     for (size_t k = 0; k < MAX_TASKS; k++) {
         if (!a->n[k])
             continue;
@@ -55,12 +53,7 @@ static void finish_arm(struct tta_arm *a) {
             a->p[m][k] /= a->n[k];
         for (size_t i = 0; i < a->steps; i++)
             a->entropy[k][i] /= a->n[k];
-        a->before += a->entropy[k][0];
-        a->after += a->steps ? a->entropy[k][a->steps - 1] : 0;
-        tasks++;
     }
-    a->before /= tasks;
-    a->after /= tasks;
 }
 
 static void load(struct tta_section *s) {

@@ -10,13 +10,11 @@ enum { MAX_STEPS = 64 };
 /* One arm of one model: means over seeds for each task, and the drawn counts by the published rule. */
 struct tta_arm {
     const char *name;
-    size_t n_trials;
     int n[MAX_TASKS]; /* trials of a task, 0: not run */
     double p[N_MEASURES][MAX_TASKS];
     int64_t draws[MAX_TASKS], hits[MAX_TASKS];
     size_t steps; /* entries of entropy */
     double entropy[MAX_TASKS][MAX_STEPS];
-    double before, after; /* means over tasks */
 };
 
 struct tta_section {
