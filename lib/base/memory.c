@@ -3,8 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { ALIGNMENT = 64 };
+/* From LARGE on, memory comes in huge pages where the kernel lends them on advice: weights are touched page by page at once, and
+ * faults of 4 KiB would take longer than reading them. */
+enum { ALIGNMENT = 64, HUGE = 2 << 20, LARGE = 2 * HUGE };
 
 bool fp4_size_mul(size_t a, size_t b, size_t *out) {
     size_t product;
@@ -30,9 +33,11 @@ fp4_status fp4_alloc(size_t n, size_t size, void **out) {
     padded -= padded % ALIGNMENT; /* aligned_alloc wants a multiple; at least one whole line stays */
     if (padded < bytes)
         padded += ALIGNMENT;
-    void *p = aligned_alloc(ALIGNMENT, padded);
+    void *p = aligned_alloc(bytes < LARGE ? ALIGNMENT : HUGE, padded);
     if (!p)
         return fp4_fail(FP4_ERR_MEMORY, "out of memory: %zu bytes wanted", bytes);
+    if (bytes >= LARGE)
+        madvise(p, padded / HUGE * HUGE, MADV_HUGEPAGE); /* advice: without it the same memory in small pages */
     memset(p, 0, padded);
     *out = p;
     return FP4_OK;
