@@ -3,7 +3,7 @@
 
 /* A tile's edge: large enough that OpenBLAS's packing (m + n)·k is small beside 2·m·n·k operations, small enough that a
  * layer of a small model has a tile for each of a few cores. */
-enum { TILE_M = 256, TILE_N = 512, GRAIN = 16 };
+enum { TILE_M = 512, TILE_N = 768, GRAIN = 16 };
 
 struct product {
     bool transpose_a, transpose_b;
