@@ -219,6 +219,53 @@ static void e2m1_quotient(const struct fp4_cpu_kernels *k, const char *rung) {
 }
 Test(rungs, e2m1_quotient) { every_rung(e2m1_quotient); }
 
+/* Scales against the search over E4M3's codes, factors in the order of the definition. */
+static void six_four(const struct fp4_cpu_kernels *k, const char *rung) {
+    for (size_t l = 0; l < LENGTHS - 6; l++)
+        for (int te = 0; te < 2; te++) {
+            struct buffer b = guarded(lengths[l], false), out[4];
+            for (int o = 0; o < 4; o++)
+                out[o] = guarded(b.n, false);
+            for (size_t j = 0; j < b.n; j++) /* down to scales that underflow to 0, and E4M3 midpoints */
+                b.x[j] = j % 5 == 4 ? 0.0f : (float)(j % 3 ? 3.0 * exp2(-(double)j / 2) : 3.0 * (8.5 + (double)(j % 8)) / 256.0);
+            const struct fp4_six_four c = {te, 6.0f, 1536.0f / 3.0f, 1.0f / (1536.0f / 3.0f)};
+            k->six_four(&c, b.n, b.x, out[0].x, out[1].x, out[2].x, out[3].x);
+            for (size_t j = 0; j < b.n; j++)
+                for (int four = 0; four < 2; four++) {
+                    float v = (b.x[j] / 6.0f) * c.encode, scale = (float)e4m3_oracle((double)fminf(four ? v * 1.5f : v, 448.0f));
+                    float factor = te ? fminf(1.0f / (scale * c.decode), FP4_FLT_MAX) : scale == 0.0f ? 0.0f : 1.0f / (scale * c.decode);
+                    same(rung, four ? "scale to 4" : "scale to 6", j, out[2 * four].x[j], scale);
+                    same(rung, four ? "factor to 4" : "factor to 6", j, out[2 * four + 1].x[j], factor);
+                }
+            for (int o = 0; o < 4; o++)
+                release(out[o]);
+            release(b);
+        }
+}
+Test(rungs, six_four) { every_rung(six_four); }
+
+/* Values of many sizes make the order of a sum visible. */
+static void block_errors(const struct fp4_cpu_kernels *k, const char *rung) {
+    for (size_t l = 0; l < LENGTHS; l++)
+        for (int kind = FP4_ERROR_MSE; kind <= FP4_ERROR_ABSMAX; kind++) {
+            size_t n = lengths[l], blocks = (n + 15) / 16;
+            struct buffer x = guarded(n, false), y = guarded(n, false), error = guarded(blocks, false);
+            fill(x, (uint32_t)l);
+            fill(y, (uint32_t)l + 100);
+            k->block_error((enum fp4_block_error)kind, n, x.x, y.x, error.x);
+            for (size_t j = 0; j < blocks; j++) {
+                float sum = 0.0f;
+                for (size_t i = 16 * j; i < n && i < 16 * j + 16; i++) {
+                    float d = y.x[i] - x.x[i];
+                    sum = kind == FP4_ERROR_ABSMAX ? fmaxf(fabsf(d), sum) : sum + (kind == FP4_ERROR_MSE ? d * d : fabsf(d));
+                }
+                same(rung, "block error", j, error.x[j], sum);
+            }
+            release(x), release(y), release(error);
+        }
+}
+Test(rungs, block_error) { every_rung(block_errors); }
+
 /* ---- INT4, the adaptation write-up, tables, BF16 ---- */
 
 static void int4(const struct fp4_cpu_kernels *k, const char *rung) {

@@ -33,7 +33,6 @@ void fp4_fake_e2m1(const struct fp4_tensor *t, fp4_e2m1_scales scales, size_t ro
 
 /* ---- four over six (core/four_over_six.c): dialects of nvfp4 ---- */
 
-enum fp4_block_error { FP4_ERROR_MSE, FP4_ERROR_MAE, FP4_ERROR_ABSMAX };
 struct fp4_four_over_six {
     bool te;                    /* TransformerEngine's operation order, else the library fouroversix's */
     bool adaptive;              /* two candidates, else the one scale */

@@ -21,31 +21,23 @@ void fp4_four_over_six_prepare(struct fp4_tensor *t) {
     t->tensor_scale = t->k[DECODE] = 1.0f / t->k[ENCODE];
 }
 
-/* Both candidate scale bytes. */
-static void candidate_scales(const struct fp4_tensor *t, float b, uint8_t *six, uint8_t *four) {
+static struct fp4_six_four candidates(const struct fp4_tensor *t) {
     const struct fp4_four_over_six *p = parameters(t);
-    float v = t->amax == 0.0f && !p->te ? 0.0f : (b / p->element_max) * t->k[0];
-    *six = fp4_e4m3_encode(fp4_min(v, 448.0f));
-    *four = fp4_e4m3_encode(fp4_min(v * 1.5f, 448.0f));
-}
-
-static float candidate_factor(const struct fp4_tensor *t, float scale) {
-    if (!parameters(t)->te)
-        return 1.0f / (t->k[DECODE] * scale);
     struct fp4_te te = fp4_te_of(t);
-    return fp4_te_factor(&te, scale);
+    if (p->te)
+        return (struct fp4_six_four){true, p->element_max, te.encode, te.decode};
+    return (struct fp4_six_four){false, p->element_max, t->amax == 0.0f ? 0.0f : t->k[ENCODE], t->k[DECODE]};
 }
 
 static void candidate_codes(const struct fp4_tensor *t, uint8_t scale_code, size_t n, const float *x, const float *u,
                             uint8_t *codes) {
     const struct fp4_four_over_six *p = parameters(t);
-    float scale = fp4_e4m3_decode(scale_code), factor = candidate_factor(t, scale);
+    const struct fp4_six_four c = candidates(t);
+    float factor = fp4_six_four_factor(&c, fp4_e4m3_decode(scale_code));
     for (size_t i = 0; i < n; i++) {
         float y = x[i] == 0.0f ? x[i] : x[i] * factor;
         bool negative = p->te ? signbit(x[i]) : y < 0.0f;
         codes[i] = (uint8_t)(fp4_e2m1_encode(fp4_abs(y), t->q.rounding, u ? u[i] : 0.0f) | (negative ? 8 : 0));
-        if (!p->te && scale == 0.0f)
-            codes[i] = 0;
     }
 }
 
@@ -65,7 +57,8 @@ static float candidate_error(const struct fp4_tensor *t, uint8_t scale_code, siz
 void fp4_four_over_six_block(const struct fp4_tensor *t, size_t n, const float *x, const float *u, uint8_t *codes, uint8_t *scale,
                              struct fp4_four_over_six_choice *choice) {
     uint8_t four, codes4[FP4_TILE * FP4_TILE];
-    candidate_scales(t, fp4_block_amax(t, n, x), scale, &four);
+    const struct fp4_six_four c = candidates(t);
+    fp4_six_four_scales(&c, fp4_block_amax(t, n, x), scale, &four);
     candidate_codes(t, *scale, n, x, u, codes);
     if (!parameters(t)->adaptive)
         return;
@@ -102,45 +95,25 @@ void fp4_four_over_six_decode(const struct fp4_tensor *t, size_t n, const uint8_
 
 enum { BLOCKS = FP4_SEGMENT / 16 };
 
-/* Factors and scales of one candidate. A zero scale gives zeros in the library (factor 0), FLT_MAX in te. */
-static void factors(const struct fp4_tensor *t, size_t blocks, const uint8_t *codes, float *factor, float *scale) {
-    for (size_t j = 0; j < blocks; j++) {
-        scale[j] = fp4_e4m3_decode(codes[j]);
-        factor[j] = scale[j] == 0.0f && !parameters(t)->te ? 0.0f : candidate_factor(t, scale[j]);
-    }
-}
-
-static float block_error(enum fp4_block_error kind, size_t n, const float *x, const float *y) {
-    float error = 0.0f;
-    if (kind == FP4_ERROR_MSE)
-        for (size_t i = 0; i < n; i++)
-            error += (y[i] - x[i]) * (y[i] - x[i]);
-    else if (kind == FP4_ERROR_MAE)
-        for (size_t i = 0; i < n; i++)
-            error += fp4_abs(y[i] - x[i]);
-    else
-        for (size_t i = 0; i < n; i++)
-            error = fp4_max(fp4_abs(y[i] - x[i]), error);
-    return error;
-}
-
 /* One row (a tile row of 2d blocks goes block by block). */
 static void fake_row(const struct fp4_tensor *t, size_t n, const float *x, float *y) {
     const struct fp4_four_over_six *p = parameters(t);
     const struct fp4_cpu_kernels *kernels = fp4_cpu_kernels_now();
+    const struct fp4_six_four c = candidates(t);
     size_t blocks = (n + 15) / 16;
     float b[BLOCKS], factor6[BLOCKS], scale6[BLOCKS], factor4[BLOCKS], scale4[BLOCKS], y6[FP4_SEGMENT], y4[FP4_SEGMENT];
-    uint8_t six[BLOCKS], four[BLOCKS];
+    float error6[BLOCKS], error4[BLOCKS];
     kernels->block_max(1, n, n, 16, x, b);
     for (size_t j = 0; j < blocks; j++)
-        candidate_scales(t, b[j] * t->clip, &six[j], &four[j]);
-    factors(t, blocks, six, factor6, scale6);
-    factors(t, blocks, four, factor4, scale4);
+        b[j] *= t->clip;
+    kernels->six_four(&c, blocks, b, scale6, factor6, scale4, factor4);
     kernels->e2m1_quotient(p->te, t->amax, limit_of(p), n, 16, x, factor6, scale6, y6);
     kernels->e2m1_quotient(p->te, t->amax, limit_of(p), n, 16, x, factor4, scale4, y4);
+    kernels->block_error(p->error, n, x, y6, error6);
+    kernels->block_error(p->error, n, x, y4, error4);
     for (size_t j = 0; j < blocks; j++) {
         size_t at = 16 * j, width = n - at < 16 ? n - at : 16;
-        bool pick4 = block_error(p->error, width, x + at, y4 + at) < block_error(p->error, width, x + at, y6 + at);
+        bool pick4 = error4[j] < error6[j];
         if (!p->te) {
             memcpy(y + at, (pick4 ? y4 : y6) + at, width * sizeof *y);
         } else if (pick4) {

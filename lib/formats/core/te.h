@@ -34,4 +34,24 @@ static inline float fp4_te_factor(const struct fp4_te *te, float scale) {
 /* Factor of the E2M1 values on decoding. */
 static inline float fp4_te_step(const struct fp4_te *te, float scale) { return (scale * te->amax) * te->inverse; }
 
+/* ---- four over six (core/four_over_six.c) ---- */
+
+enum fp4_block_error { FP4_ERROR_MSE, FP4_ERROR_MAE, FP4_ERROR_ABSMAX };
+
+/* How a block maximum becomes its two candidates. */
+struct fp4_six_four {
+    bool te;                          /* TransformerEngine's order, else the library's */
+    float element_max, encode, decode; /* encode: 0 for the library's all-zero tensor */
+};
+static inline void fp4_six_four_scales(const struct fp4_six_four *c, float b, uint8_t *six, uint8_t *four) {
+    float v = (b / c->element_max) * c->encode;
+    *six = fp4_e4m3_encode(fp4_min(v, 448.0f));
+    *four = fp4_e4m3_encode(fp4_min(v * 1.5f, 448.0f));
+}
+/* A zero scale gives zeros in the library (factor 0), FLT_MAX in te. */
+static inline float fp4_six_four_factor(const struct fp4_six_four *c, float scale) {
+    float factor = 1.0f / (scale * c->decode);
+    return c->te ? fp4_min(factor, FP4_FLT_MAX) : scale == 0.0f ? 0.0f : factor;
+}
+
 #endif

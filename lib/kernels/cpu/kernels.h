@@ -33,6 +33,11 @@ struct fp4_cpu_kernels {
     /* y = ((±E2M1(|x|·factor[j])·scale[j])·amax)/limit, nearest even, one row; sign bit = (x·factor < 0), or that of x. */
     void (*e2m1_quotient)(bool sign_of_x, float amax, float limit, size_t n, size_t block, const float *x, const float *factor,
                           const float *scale, float *y);
+    /* Four over six: block maxima → scales (E4M3 values) and factors of both candidates. */
+    void (*six_four)(const struct fp4_six_four *c, size_t blocks, const float *b, float *scale6, float *factor6, float *scale4,
+                     float *factor4);
+    /* Error of y against x in each block of 16 (the last may be short): sums in element order. */
+    void (*block_error)(enum fp4_block_error kind, size_t n, const float *x, const float *y, float *error);
     /* The adaptation write-up's elements (core/tta.h): y = ±(q/scale[j])·ts, q of (|x|/ts)·scale[j]. u may be NULL. */
     void (*tta)(float ts, size_t n, size_t block, const float *x, const float *u, const float *scale, float *y);
     /* Values of a table times absmax[j]. */

@@ -149,6 +149,58 @@ static void e2m1_quotient(bool sign_of_x, float amax, float limit, size_t n, siz
     }
 }
 
+/* Scale and factor of a candidate; see fp4_six_four_factor. */
+static inline void candidate(const struct fp4_six_four *c, vec v, size_t n, float *scale, float *factor) {
+    const vec zero = v_set(0.0f);
+    float scales[V_LANES], factors[V_LANES];
+    vec s = e4m3_nearest(v), f = v_div(v_set(1.0f), v_mul(s, v_set(c->decode)));
+    v_store(scales, s);
+    v_store(factors, c->te ? v_min(f, v_set(FP4_FLT_MAX)) : v_and_where_less(zero, s, f));
+    memcpy(scale, scales, n * sizeof *scale);
+    memcpy(factor, factors, n * sizeof *factor);
+}
+
+static void six_four(const struct fp4_six_four *c, size_t blocks, const float *b, float *scale6, float *factor6, float *scale4,
+                     float *factor4) {
+    for (size_t j = 0; j < blocks; j += V_LANES) {
+        size_t n = blocks - j < V_LANES ? blocks - j : V_LANES;
+        float lanes[V_LANES] = {0};
+        memcpy(lanes, b + j, n * sizeof *b);
+        vec v = v_mul(v_div(v_load(lanes), v_set(c->element_max)), v_set(c->encode));
+        candidate(c, v, n, scale6 + j, factor6 + j);
+        candidate(c, v_mul(v, v_set(1.5f)), n, scale4 + j, factor4 + j);
+    }
+}
+
+/* A block in each lane: sums run in element order. Lanes past the last block repeat it. */
+static inline vec lane_errors(enum fp4_block_error kind, size_t blocks, const float *x, const float *y) {
+    vec error = v_set(0.0f), d[V_LANES];
+    for (size_t part = 0; part < 16; part += V_LANES) {
+        for (size_t l = 0; l < V_LANES; l++) {
+            size_t at = 16 * (l < blocks ? l : blocks - 1) + part;
+            vec difference = v_sub(v_load(y + at), v_load(x + at));
+            d[l] = kind == FP4_ERROR_MSE ? v_mul(difference, difference) : v_abs(difference);
+        }
+        v_transpose(d);
+        for (size_t l = 0; l < V_LANES; l++)
+            error = kind == FP4_ERROR_ABSMAX ? v_max(d[l], error) : v_add(error, d[l]);
+    }
+    return error;
+}
+
+static void block_error(enum fp4_block_error kind, size_t n, const float *x, const float *y, float *error) {
+    size_t whole = n / 16;
+    for (size_t j = 0; j < whole; j += V_LANES) {
+        size_t left = whole - j, used = left < V_LANES ? left : V_LANES;
+        float lanes[V_LANES];
+        v_store(lanes, kind == FP4_ERROR_MSE   ? lane_errors(FP4_ERROR_MSE, used, x + 16 * j, y + 16 * j)
+                       : kind == FP4_ERROR_MAE ? lane_errors(FP4_ERROR_MAE, used, x + 16 * j, y + 16 * j)
+                                               : lane_errors(FP4_ERROR_ABSMAX, used, x + 16 * j, y + 16 * j));
+        memcpy(error + j, lanes, used * sizeof *error);
+    }
+    fp4_cpu_kernels_ref.block_error(kind, n % 16, x + 16 * whole, y + 16 * whole, error + whole);
+}
+
 /* a/gap is exact: the three cases of fp4_tta_round are one. */
 static inline vec tta_vector(vec x, vec noise, vec scale, vec ts) {
     const vec sign = v_from_int(v_int_set((int)0x80000000u)), magic = v_set(0x1.8p23f);

@@ -79,6 +79,23 @@ static inline void v_store4(float *out, vec a, vec b, vec c, vec d) {
     v_store(out + 24, _mm256_permute2f128_ps(r2, r3, 0x31));
 }
 
+/* Rows become columns: 4×4 transposes inside of the 128-bit lanes, then of these. */
+static inline void v_transpose(vec v[8]) {
+    for (int i = 0; i < 8; i += 4) {
+        vec ab0 = _mm256_unpacklo_ps(v[i], v[i + 1]), ab1 = _mm256_unpackhi_ps(v[i], v[i + 1]);
+        vec cd0 = _mm256_unpacklo_ps(v[i + 2], v[i + 3]), cd1 = _mm256_unpackhi_ps(v[i + 2], v[i + 3]);
+        v[i] = _mm256_shuffle_ps(ab0, cd0, 0x44);
+        v[i + 1] = _mm256_shuffle_ps(ab0, cd0, 0xEE);
+        v[i + 2] = _mm256_shuffle_ps(ab1, cd1, 0x44);
+        v[i + 3] = _mm256_shuffle_ps(ab1, cd1, 0xEE);
+    }
+    for (int i = 0; i < 4; i++) {
+        vec a = v[i], b = v[i + 4];
+        v[i] = _mm256_permute2f128_ps(a, b, 0x20);
+        v[i + 4] = _mm256_permute2f128_ps(a, b, 0x31);
+    }
+}
+
 #include "lib/kernels/cpu/quantize_template.h"
 
 const struct fp4_cpu_kernels fp4_cpu_kernels_avx2 = {
@@ -87,6 +104,8 @@ const struct fp4_cpu_kernels fp4_cpu_kernels_avx2 = {
     .te_scales = te_scales,
     .e2m1 = e2m1,
     .e2m1_quotient = e2m1_quotient,
+    .six_four = six_four,
+    .block_error = block_error,
     .tta = tta,
     .table = table,
     .bf16 = bf16,

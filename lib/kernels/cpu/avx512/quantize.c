@@ -79,6 +79,26 @@ static inline void v_store4(float *out, vec a, vec b, vec c, vec d) {
     v_store(out + 48, _mm512_shuffle_f32x4(p2, p3, 0xDD));
 }
 
+/* Rows become columns: 4×4 transposes inside of the 128-bit lanes, then of these. */
+static inline void v_transpose(vec v[16]) {
+    for (int i = 0; i < 16; i += 4) {
+        vec ab0 = _mm512_unpacklo_ps(v[i], v[i + 1]), ab1 = _mm512_unpackhi_ps(v[i], v[i + 1]);
+        vec cd0 = _mm512_unpacklo_ps(v[i + 2], v[i + 3]), cd1 = _mm512_unpackhi_ps(v[i + 2], v[i + 3]);
+        v[i] = _mm512_shuffle_ps(ab0, cd0, 0x44);
+        v[i + 1] = _mm512_shuffle_ps(ab0, cd0, 0xEE);
+        v[i + 2] = _mm512_shuffle_ps(ab1, cd1, 0x44);
+        v[i + 3] = _mm512_shuffle_ps(ab1, cd1, 0xEE);
+    }
+    for (int i = 0; i < 4; i++) {
+        vec ab0 = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x44), ab1 = _mm512_shuffle_f32x4(v[i], v[i + 4], 0xEE);
+        vec cd0 = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x44), cd1 = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0xEE);
+        v[i] = _mm512_shuffle_f32x4(ab0, cd0, 0x88);
+        v[i + 4] = _mm512_shuffle_f32x4(ab0, cd0, 0xDD);
+        v[i + 8] = _mm512_shuffle_f32x4(ab1, cd1, 0x88);
+        v[i + 12] = _mm512_shuffle_f32x4(ab1, cd1, 0xDD);
+    }
+}
+
 #include "lib/kernels/cpu/quantize_template.h"
 
 const struct fp4_cpu_kernels fp4_cpu_kernels_avx512 = {
@@ -87,6 +107,8 @@ const struct fp4_cpu_kernels fp4_cpu_kernels_avx512 = {
     .te_scales = te_scales,
     .e2m1 = e2m1,
     .e2m1_quotient = e2m1_quotient,
+    .six_four = six_four,
+    .block_error = block_error,
     .tta = tta,
     .table = table,
     .bf16 = bf16,

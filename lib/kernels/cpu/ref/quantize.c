@@ -63,6 +63,27 @@ static void e2m1_quotient(bool sign_of_x, float amax, float limit, size_t n, siz
     }
 }
 
+static void six_four(const struct fp4_six_four *c, size_t blocks, const float *b, float *scale6, float *factor6, float *scale4,
+                     float *factor4) {
+    for (size_t j = 0; j < blocks; j++) {
+        uint8_t six, four;
+        fp4_six_four_scales(c, b[j], &six, &four);
+        scale6[j] = fp4_e4m3_decode(six);
+        scale4[j] = fp4_e4m3_decode(four);
+        factor6[j] = fp4_six_four_factor(c, scale6[j]);
+        factor4[j] = fp4_six_four_factor(c, scale4[j]);
+    }
+}
+
+static void block_error(enum fp4_block_error kind, size_t n, const float *x, const float *y, float *error) {
+    for (size_t i = 0; i < n; i++) {
+        float d = y[i] - x[i], *e = &error[i / 16];
+        if (i % 16 == 0)
+            *e = 0.0f;
+        *e = kind == FP4_ERROR_MSE ? *e + d * d : kind == FP4_ERROR_MAE ? *e + fp4_abs(d) : fp4_max(fp4_abs(d), *e);
+    }
+}
+
 static void tta(float ts, size_t n, size_t block, const float *x, const float *u, const float *scale, float *y) {
     for (size_t i = 0; i < n; i++) {
         float a = x[i] == 0.0f ? 0.0f : (fp4_abs(x[i]) / ts) * scale[i / block];
@@ -112,6 +133,8 @@ const struct fp4_cpu_kernels fp4_cpu_kernels_ref = {
     .te_scales = te_scales,
     .e2m1 = e2m1,
     .e2m1_quotient = e2m1_quotient,
+    .six_four = six_four,
+    .block_error = block_error,
     .tta = tta,
     .table = table,
     .bf16 = bf16,
