@@ -46,7 +46,7 @@ static fp4_status add_trials(struct tta_state *s, struct run_plan *plan, const c
                              int number) {
     const struct run_options *o = &s->options;
     bool small = strcmp(model, "selftrained") == 0;
-    char item[8];
+    char item[12];
     int seeds = !arm->stochastic ? 1 : o->seeds ? o->seeds : scale->seeds;
     snprintf(item, sizeof item, "%d", number);
     if (!run_selected(o->arms ? o->arms : scale->arms, arm->name) || !run_selected(o->items ? o->items : scale->items, item))
@@ -80,7 +80,7 @@ static fp4_status plan_model(struct tta_state *s, struct run_plan *plan, const c
 
 static fp4_status check_lists(const struct run_options *o) {
     const char *arms[32], *items[TTA_ITEMS];
-    char numbers[TTA_ITEMS][8];
+    char numbers[TTA_ITEMS][12];
     for (size_t i = 0; i < tta_n_arms; i++)
         arms[i] = tta_arms[i].name;
     for (int i = 0; i < TTA_ITEMS; i++) {

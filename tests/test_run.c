@@ -30,7 +30,7 @@ static fp4_status toy_plan(struct run_options *o, struct run_plan *plan, void **
     FP4_TRY(run_input(plan, "nothing", "made here", "CC0", "00"));
     for (int item = 1; item <= TOY_ITEMS; item++)
         for (int arm = 0; arm < 2; arm++) {
-            char name[8];
+            char name[12];
             snprintf(name, sizeof name, "%d", item);
             if (!run_selected(o->arms, toy_arms[arm]) || !run_selected(o->items, name))
                 continue;
