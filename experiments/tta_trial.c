@@ -188,8 +188,13 @@ static fp4_status measure(struct tta_state *s, const struct tta_work *w, const s
         .random = {.seed = (uint32_t)t->seed, .stream = FP4_STREAM_SAMPLE, .layer = (uint32_t)w->number}};
     struct fp4_adapt_task task = {tokens->prompt, tokens->expected, tokens->n_prompt, tokens->n_expected, tokens->substring};
     struct fp4_adapt_success success;
-    if (w->arm->kind == TTA_MATCHED)
-        FP4_TRY(matched_temperature(s, w, tokens, &sampling.temperature));
+    if (w->arm->kind == TTA_MATCHED) {
+        /* Logits divided by T have the adapted entropy; then the same sampler works on them as on the adapted model's. */
+        double matched;
+        FP4_TRY(matched_temperature(s, w, tokens, &matched));
+        FP4_TRY(set(outcome, "matched_temperature", json_real(matched)));
+        sampling.temperature = matched * tta_temperature;
+    }
     FP4_TRY(fp4_adapt_measure(s->model.source.model, &task, &sampling, &success, tokens->greedy));
     if (w->arm->kind != TTA_ADAPT)
         FP4_TRY(set(outcome, "entropy", reals(&success.entropy, 1)));

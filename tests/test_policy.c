@@ -259,7 +259,9 @@ static void check_policy(const char *const spelling[FP4_OPERANDS], const struct 
     r.operand = FP4_FWD_W, operand(&q[FP4_FWD_W], N, K, w, false, &r, b);
     check_by_hand("y", a, b, T, N, K, out.y);
     r.operand = FP4_DGRAD_DY, operand(&q[FP4_DGRAD_DY], T, N, dy, false, &r, a);
-    r.operand = FP4_DGRAD_W, operand(&q[FP4_DGRAD_W], K, N, wt, true, &r, b);
+    /* one quantizer, one layout: one quantized weight */
+    bool one_weight = spelling[FP4_FWD_W] && spelling[FP4_DGRAD_W] && !strcmp(spelling[FP4_FWD_W], spelling[FP4_DGRAD_W]) && q[FP4_FWD_W].stored;
+    r.operand = one_weight ? FP4_FWD_W : FP4_DGRAD_W, operand(&q[FP4_DGRAD_W], K, N, wt, true, &r, b);
     check_by_hand("dx", a, b, T, K, N, out.dx);
     r.operand = FP4_WGRAD_DY, operand(&q[FP4_WGRAD_DY], N, T, dyt, true, &r, a);
     r.operand = FP4_WGRAD_X, operand(&q[FP4_WGRAD_X], K, T, xt, true, &r, b);
@@ -277,6 +279,8 @@ Test(policy, products_by_hand) {
         {"nvfp4:te,had16", NULL, NULL, "nvfp4:te,had16", "nvfp4:te,had16", "nvfp4:te"},       /* one side only: undone */
         {"nvfp4:te,had32", "nvfp4:te,had16", "nvfp4:te,had16", "nvfp4:te,stored", NULL, "mxfp4:floor,had32"},
         {"nvfp4:te", "nvfp4:te", "nvfp4:te,sr", "nvfp4:te", "nvfp4:te,sr,had16", "nvfp4:te,had16"},
+        {NULL, "tta_v1,sr", NULL, "tta_v1,sr", NULL, NULL},
+        {NULL, "nvfp4:te,sr", NULL, "nvfp4:te,sr", NULL, NULL}, /* two layouts: two draws */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_policy(cases[i], &pass);

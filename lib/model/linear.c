@@ -1,6 +1,8 @@
 /* A linear layer's three products under its six-operand policy. */
 #include "lib/model/internal.h"
 
+#include <string.h>
+
 /* The three products: which two operands, and whether the reduction runs along the columns of each as stored. */
 static bool reduces_columns(enum fp4_operand which) {
     /* forward reduces n_in: columns of x and W. Input gradient reduces n_out: columns of dy, rows of W. Weight gradient
@@ -20,6 +22,17 @@ static bool cancels(const struct fp4_policy *p, enum fp4_operand which) {
            (reduces_columns(partner(which)) || !b->stored);
 }
 
+/* A weight that both passes read through one quantizer, in one layout, is one quantized weight: the input gradient takes the forward pass's
+ * draws of stochastic rounding. */
+static enum fp4_operand address_of(const struct fp4_policy *p, enum fp4_operand which) {
+    char forward[FP4_SPELLING_MAX], backward[FP4_SPELLING_MAX];
+    if (which != FP4_DGRAD_W || !along_stored(&p->operand[which], which))
+        return which;
+    fp4_quantizer_spell(&p->operand[FP4_FWD_W], forward);
+    fp4_quantizer_spell(&p->operand[FP4_DGRAD_W], backward);
+    return strcmp(forward, backward) == 0 ? FP4_FWD_W : FP4_DGRAD_W;
+}
+
 fp4_status fp4_linear_operand(struct fp4_model *m, const struct fp4_linear *l, enum fp4_operand which, size_t rows, const float *x,
                               int scratch, int scratch_transposed, struct fp4_prepared *out) {
     const struct fp4_quantizer *q = &l->policy.operand[which];
@@ -31,7 +44,7 @@ fp4_status fp4_linear_operand(struct fp4_model *m, const struct fp4_linear *l, e
     if (!q->format)
         return FP4_OK;
     struct fp4_random random = {.seed = m->pass.seed, .stream = FP4_STREAM_ROUND, .step = m->pass.step,
-                                .layer = (uint32_t)(l - m->linear), .operand = (uint32_t)which};
+                                .layer = (uint32_t)(l - m->linear), .operand = (uint32_t)address_of(&l->policy, which)};
     float *y;
     FP4_TRY(fp4_scratch(m, along_stored(q, which) ? scratch : scratch_transposed, rows * cols, &y));
     if (!along_stored(q, which)) {
