@@ -2,6 +2,7 @@
  * its rung's instruction set. 16-lane vectors are GCC's and Clang's vector extension: the compiler cuts them
  * into whatever the rung has, lane by lane the same IEEE operations. */
 #include "lib/kernels/cpu/nn_kernels.h"
+#include "lib/kernels/cpu/widen.h"
 
 #include <math.h>
 #include <string.h>
@@ -235,11 +236,12 @@ static double k_exp_sum(size_t n, const float *x, float max) {
 /* ---- float64: scores are outcomes ---- */
 
 enum { WIDE = 8 };
-typedef double vd __attribute__((vector_size(64)));
 typedef int64_t vl __attribute__((vector_size(64)));
 
 INLINE vd wide(double x) { return (vd){x, x, x, x, x, x, x, x}; }
 INLINE vd load_wide(const float *p, size_t m, double fill) {
+    if (m == WIDE)
+        return load_widened(p);
     double lanes[WIDE];
     vd v;
     for (size_t l = 0; l < WIDE; l++)

@@ -1,23 +1,17 @@
 /* Template of the short products' kernels; the including file defines SHORT_TABLE. See nn_template.h for the vectors. */
 #include "lib/kernels/cpu/short_kernels.h"
+#include "lib/kernels/cpu/widen.h"
 
 #include <string.h>
 
 enum { LANES = 8, TILE = 4 }; /* TILE×TILE vectors of sums fill half of AVX-512's registers */
-typedef float vf8 __attribute__((vector_size(32)));
-typedef double vd __attribute__((vector_size(64)));
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE vd load(const float *p) {
-    vf8 v;
-    memcpy(&v, p, sizeof v);
-    return __builtin_convertvector(v, vd);
-}
 INLINE vd load_some(const float *p, size_t m) {
     float lanes[LANES] = {0};
     memcpy(lanes, p, m * sizeof *p);
-    return load(lanes);
+    return load_widened(lanes);
 }
 INLINE double tree(vd v) {
     double a[LANES];
@@ -35,9 +29,9 @@ INLINE void dot_tile(size_t rows, size_t cols, size_t k, const float *const *a, 
     for (; l + LANES <= k; l += LANES) {
         vd x[TILE];
         for (size_t j = 0; j < cols; j++)
-            x[j] = load(b[j] + l);
+            x[j] = load_widened(b[j] + l);
         for (size_t i = 0; i < rows; i++) {
-            vd y = load(a[i] + l);
+            vd y = load_widened(a[i] + l);
             for (size_t j = 0; j < cols; j++)
                 s[i * TILE + j] += y * x[j];
         }
@@ -78,7 +72,7 @@ INLINE void column_tile(size_t rows, size_t k, const float *a, size_t lda, const
     for (size_t l = 0; l < k; l++) {
         vd x[TILE];
         for (size_t j = 0; j < TILE; j++)
-            x[j] = load(b + l * ldb + j * LANES);
+            x[j] = load_widened(b + l * ldb + j * LANES);
         for (size_t i = 0; i < rows; i++) {
             double y = (double)a[i * lda + l];
             for (size_t j = 0; j < TILE; j++)
