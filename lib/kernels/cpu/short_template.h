@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { LANES = 8, TILE = 4 }; /* TILE×TILE vectors of sums fill half of AVX-512's registers */
+enum { LANES = 8, TILE = 4, AHEAD = 24 }; /* TILE×TILE vectors of sums fill half of AVX-512's registers */
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -71,6 +71,9 @@ static void k_nt(size_t m, size_t n, size_t k, float alpha, const float *a, size
 INLINE void column_tile(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb, vd *s) {
     for (size_t l = 0; l < k; l++) {
         vd x[TILE];
+        const float *ahead = b + (k - l > AHEAD ? l + AHEAD : l) * ldb; /* two lines a row: no stream that the CPU would follow */
+        __builtin_prefetch(ahead);
+        __builtin_prefetch(ahead + TILE * LANES - 1);
         for (size_t j = 0; j < TILE; j++)
             x[j] = load_widened(b + l * ldb + j * LANES);
         for (size_t i = 0; i < rows; i++) {
