@@ -28,17 +28,16 @@ bool fp4_size_add(size_t a, size_t b, size_t *out) {
 fp4_status fp4_alloc(size_t n, size_t size, void **out) {
     size_t bytes, padded;
     *out = NULL;
-    if (!fp4_size_mul(n, size, &bytes) || !fp4_size_add(bytes, ALIGNMENT, &padded))
+    if (!fp4_size_mul(n, size, &bytes) || !fp4_size_add(bytes, HUGE, &padded))
         return fp4_fail(FP4_ERR_MEMORY, "allocation of %zu x %zu bytes overflows", n, size);
-    padded -= padded % ALIGNMENT; /* aligned_alloc wants a multiple; at least one whole line stays */
-    if (padded < bytes)
-        padded += ALIGNMENT;
-    void *p = aligned_alloc(bytes < LARGE ? ALIGNMENT : HUGE, padded);
+    size_t alignment = bytes < LARGE ? ALIGNMENT : HUGE;
+    padded = (bytes / alignment + (bytes % alignment != 0 || bytes == 0)) * alignment; /* aligned_alloc wants a multiple */
+    void *p = aligned_alloc(alignment, padded);
     if (!p)
         return fp4_fail(FP4_ERR_MEMORY, "out of memory: %zu bytes wanted", bytes);
     if (bytes >= LARGE)
-        madvise(p, padded / HUGE * HUGE, MADV_HUGEPAGE); /* advice: without it the same memory in small pages */
-    memset(p, 0, padded);
+        madvise(p, padded, MADV_HUGEPAGE); /* advice: without it the same memory in small pages */
+    memset(p, 0, bytes);
     *out = p;
     return FP4_OK;
 }
