@@ -336,6 +336,19 @@ static size_t count_tasks(const struct results *r, const char *model) {
     return trial_values(r, "tta", model, "item", NULL, items, MAX_TASKS);
 }
 
+/* Most steps that an adapting trial of the model took. */
+static double most_steps(const struct results *r, const char *model) {
+    size_t i, most = 0;
+    json_t *trial;
+    json_array_foreach(r->trials, i, trial) {
+        const char *name = json_string_value(json_object_get(trial, "model"));
+        size_t n = json_array_size(json_object_get(json_object_get(trial, "outcome"), "loss"));
+        if (name && strcmp(name, model) == 0 && n > most)
+            most = n;
+    }
+    return (double)most;
+}
+
 void facts_tta(struct facts *f) {
     const char *models[SLOTS];
     size_t n = trial_models(f->results, "tta", models, SLOTS);
@@ -352,6 +365,10 @@ void facts_tta(struct facts *f) {
         nothing(f, 1, "no second model was run");
     struct fact tasks = fact_point((double)count_tasks(f->results, n ? models[0] : ""), FACT_COUNT);
     facts_number(f, "tta.tasks", NULL, &tasks);
+    struct fact steps = fact_point(most_steps(f->results, n ? models[0] : ""), FACT_COUNT);
+    facts_number(f, "tta.steps", NULL, &steps);
+    steps.value = most_steps(f->results, n > 1 ? models[1] : "");
+    facts_number(f, "tta2.steps", NULL, &steps);
     facts_flag(f, "has.tta", n > 0);
     facts_flag(f, "has.tta2", n > 1);
     facts_word(f, "tta.model", n > 0 ? model_label(models[0]) : "no model");
