@@ -352,11 +352,16 @@ static void philox_vector(const struct fp4_random *r, uint32_t first, float *u) 
 }
 
 static void uniform(const struct fp4_random *r, uint64_t first, size_t n, float *u) {
-    size_t head = (4 - first % 4) % 4;
-    head = head < n ? head : n;
-    fp4_random_uniform(r, first, head, u);
-    size_t i = head;
-    for (; i + 4 * V_LANES <= n; i += 4 * V_LANES)
-        philox_vector(r, (uint32_t)((first + i) / 4), u + i);
-    fp4_random_uniform(r, first + i, n - i, u + i);
+    for (size_t i = 0, taken; i < n; i += taken) {
+        size_t skipped = (first + i) % 4, left = n - i;
+        taken = 4 * V_LANES - skipped;
+        if (skipped == 0 && left >= taken) {
+            philox_vector(r, (uint32_t)((first + i) / 4), u + i);
+        } else {
+            float words[4 * V_LANES];
+            taken = left < taken ? left : taken;
+            philox_vector(r, (uint32_t)((first + i) / 4), words);
+            memcpy(u + i, words + skipped, taken * sizeof *u);
+        }
+    }
 }
