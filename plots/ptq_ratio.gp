@@ -9,7 +9,9 @@ set logscale x
 top = high_records > 0 && high_max > rows_max ? high_max : rows_max
 least = low_records > 0 && low_min < rows_min ? low_min : rows_min
 set xrange [ratio_low(least) : ratio_high(top)]
-if (top < 1.3) { set xtics (0.9, 0.95, 0.98, 1, 1.02, 1.05, 1.1, 1.15, 1.2, 1.3) } else { set xtics (0.5, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000) }
+# Ticks that keep apart: the wider the range, the coarser.
+if (top < 1.3) { set xtics (0.9, 0.95, 0.98, 1, 1.02, 1.05, 1.1, 1.15, 1.2, 1.3) } \
+else { if (top < 3) { set xtics (0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.5, 2, 3) } else { set xtics (0.5, 1, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000) } }
 set grid noytics xtics
 set ytics scale 0
 set xlabel "perplexity / perplexity of the unquantized model (logarithmic)"
