@@ -59,8 +59,11 @@ static void toy_part(void *context, size_t task) {
 
 static fp4_status toy_trial(void *state, const struct run_trial *t, json_t *outcome, json_t *time_object) {
     (void)state;
-    for (int i = 0; toy_pause_us && i < toy_pauses; i++)
-        nanosleep(&(struct timespec){0, toy_pause_us * 1000L}, NULL);
+    for (int i = 0; toy_pause_us && i < toy_pauses; i++) {
+        struct timespec left = {0, toy_pause_us * 1000L};
+        while (nanosleep(&left, &left) != 0 && errno == EINTR) /* a signal must not make the trial shorter */
+            ;
+    }
     struct toy_sum s = {.seed = (uint32_t)t->seed, .item = (uint32_t)atoi(t->item), .squared = t->arm[0] == 's'};
     fp4_parallel_for(TOY_PARTS, toy_part, &s);
     double sum = 0;
