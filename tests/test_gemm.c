@@ -36,14 +36,14 @@ static void check_product(bool ta, bool tb, size_t m, size_t n, size_t k) {
 
 Test(gemm, products_at_odd_shapes) {
     must(fp4_blas_init());
-    const size_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {17, 33, 65}, {257, 515, 31}, {20, 576, 192}, {300, 16, 19}};
+    const size_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {17, 33, 65}, {257, 515, 31}, {530, 1550, 33} /* several tiles both ways */, {20, 576, 192}, {300, 16, 19}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int t = 0; t < 4; t++)
             check_product(t & 1, t & 2, shapes[s][0], shapes[s][1], shapes[s][2]);
 }
 
 Test(gemm, same_bits_for_any_thread_count) {
-    enum { M = 300, N = 700, K = 130 };
+    enum { M = 1030, N = 1600, K = 130 };
     float *a, *b, *first, *other;
     must(fp4_blas_init());
     must(FP4_NEW(a, M * K));
