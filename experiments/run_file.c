@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static fp4_status results_path(const struct run_options *o, char path[4096]) {
@@ -91,6 +92,16 @@ struct others {
     const char *own;
 };
 
+/* The lock of a killed run can outlive it for a moment, in a child that had not yet become git (for the manifest): worth a second. */
+static bool lock(int fd, int kind) {
+    for (int tries = 0; flock(fd, kind | LOCK_NB) != 0; tries++) {
+        if (errno != EWOULDBLOCK || tries == 50)
+            return false;
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+    }
+    return true;
+}
+
 /* Shards of one and the same division have no trial in common; any other pair of runs may have. */
 static fp4_status refuse_running(void *context, const char *path, int n_shards) {
     const struct others *c = context;
@@ -99,14 +110,14 @@ static fp4_status refuse_running(void *context, const char *path, int n_shards) 
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return fp4_fail(FP4_ERR_IO, "%s: cannot open: %s", path, strerror(errno));
-    bool busy = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    bool busy = !lock(fd, LOCK_SH) && errno == EWOULDBLOCK;
     close(fd);
     return busy ? fp4_fail(FP4_ERR_IO, "%s: another run, divided differently, is writing here; wait for it or name another folder with --out", path)
                 : FP4_OK;
 }
 
 static fp4_status lock_and_cut(struct run_file *f, const struct run_options *o) {
-    if (flock(f->fd, LOCK_EX | LOCK_NB) != 0)
+    if (!lock(f->fd, LOCK_EX))
         return errno == EWOULDBLOCK
                    ? fp4_fail(FP4_ERR_IO, "%s: another run is writing here; wait for it or name another folder with --out", f->path)
                    : cannot_write(f->path);
