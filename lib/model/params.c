@@ -24,14 +24,29 @@ static size_t largest(const struct fp4_model *m) {
     return most;
 }
 
+enum { INIT_CHUNK = 1 << 16 };
+struct init_job {
+    struct fp4_random random;
+    size_t n;
+    float *host;
+};
+
+static void init_task(void *context, size_t task) {
+    const struct init_job *job = context;
+    size_t first = task * INIT_CHUNK, n = job->n - first < INIT_CHUNK ? job->n - first : INIT_CHUNK;
+    fp4_random_normal(&job->random, first, n, job->host + first);
+    for (size_t i = first; i < first + n; i++)
+        job->host[i] *= 0.02f;
+}
+
 static fp4_status initialise(struct fp4_model *m, uint32_t seed, float *host) {
     for (size_t i = 0; i < m->n_params; i++) {
         struct fp4_param *p = &m->params[i];
-        struct fp4_random random = {.seed = seed, .stream = FP4_STREAM_INIT, .layer = (uint32_t)i};
+        struct init_job job = {{.seed = seed, .stream = FP4_STREAM_INIT, .layer = (uint32_t)i}, p->elements, host};
         if (p->rows > 1)
-            fp4_random_normal(&random, 0, p->elements, host);
-        for (size_t j = 0; j < p->elements; j++)
-            host[j] = p->rows > 1 ? 0.02f * host[j] : 1.0f;
+            fp4_parallel_for((p->elements + INIT_CHUNK - 1) / INIT_CHUNK, init_task, &job);
+        for (size_t j = 0; p->rows == 1 && j < p->elements; j++)
+            host[j] = 1.0f;
         FP4_TRY(m->be->upload(p->elements, host, p->data));
     }
     return FP4_OK;
@@ -54,24 +69,44 @@ fp4_status fp4_model_create(const struct fp4_config *config, uint32_t seed, cons
     return FP4_OK;
 }
 
-static fp4_status hash_params(struct fp4_model *m, struct fp4_sha256 *h, float *host) {
-    for (size_t i = 0; i < m->n_params; i++) {
-        FP4_TRY(fp4_model_get(m, &m->params[i], host));
-        fp4_sha256_update(h, host, m->params[i].elements * sizeof *host);
-    }
-    return FP4_OK;
+/* ---- hash: of the hashes of the parameters, so that these can be taken side by side ---- */
+
+struct hash_job {
+    struct fp4_model *m;
+    char (*hex)[65];
+    fp4_status *status;
+};
+
+static fp4_status hash_param(struct fp4_model *m, const struct fp4_param *p, char hex[65]) {
+    if (m->be->host_memory)
+        return fp4_sha256_buffer(p->data, p->elements * sizeof *p->data, hex);
+    float *host;
+    FP4_TRY(FP4_NEW(host, p->elements));
+    fp4_status status = fp4_model_get(m, p, host);
+    if (status == FP4_OK)
+        status = fp4_sha256_buffer(host, p->elements * sizeof *host, hex);
+    fp4_free(host);
+    return status;
+}
+
+static void hash_task(void *context, size_t i) {
+    struct hash_job *job = context;
+    job->status[i] = hash_param(job->m, &job->m->params[i], job->hex[i]);
 }
 
 fp4_status fp4_model_hash(struct fp4_model *m, char hex[65]) {
-    struct fp4_sha256 h;
-    float *host;
-    FP4_TRY(FP4_NEW(host, largest(m)));
-    fp4_status status = fp4_sha256_begin(&h);
-    if (status == FP4_OK) {
-        status = hash_params(m, &h, host);
-        fp4_sha256_end(&h, hex);
-    }
-    fp4_free(host);
+    struct hash_job job = {.m = m};
+    FP4_TRY(FP4_NEW(job.hex, m->n_params));
+    fp4_status status = FP4_NEW(job.status, m->n_params);
+    if (status == FP4_OK)
+        fp4_parallel_for(m->n_params, hash_task, &job);
+    for (size_t i = 0; status == FP4_OK && i < m->n_params; i++)
+        if (job.status[i] != FP4_OK)
+            status = fp4_fail(job.status[i], "%s: cannot be hashed", m->params[i].name);
+    if (status == FP4_OK)
+        status = fp4_sha256_buffer(job.hex, sizeof *job.hex * m->n_params, hex);
+    fp4_free(job.status);
+    fp4_free(job.hex);
     return status;
 }
 

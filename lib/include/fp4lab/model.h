@@ -41,7 +41,7 @@ size_t fp4_model_n_elements(const struct fp4_model *m);
 fp4_status fp4_model_get(struct fp4_model *m, const struct fp4_param *p, float *host);
 fp4_status fp4_model_set(struct fp4_model *m, struct fp4_param *p, const float *host);
 fp4_status fp4_model_get_grad(struct fp4_model *m, const struct fp4_param *p, float *host);
-/* SHA-256 over all parameters in order. */
+/* SHA-256 of the parameters' SHA-256 (65 bytes each: hex digits and a zero), in their order. */
 fp4_status fp4_model_hash(struct fp4_model *m, char hex[65]);
 /* A backend-side copy of all parameters; restore is a copy back. */
 struct fp4_snapshot;
