@@ -112,7 +112,7 @@ int main(int argc, char **argv) {
 
     const std::string part = out + ".part";
     const char *repetitions = options.small ? "1" : profile == "full" ? "9" : "3";
-    const char *seconds = options.small ? "0.01" : profile == "full" ? "0.5" : "0.02";
+    const char *seconds = options.small ? "0.01" : profile == "full" ? "0.5" : "0.01";
     arguments.insert(arguments.begin() + 1, {"--benchmark_repetitions=" + std::string(repetitions), "--benchmark_min_time=" + std::string(seconds),
                                              "--benchmark_enable_random_interleaving=true", "--benchmark_report_aggregates_only=true"});
     if (!out.empty()) {

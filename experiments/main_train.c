@@ -34,7 +34,7 @@ enum { N_ARMS = sizeof arms / sizeof *arms };
 static const struct train_setup setups[] = {
     [FP4_PROFILE_SMOKE] = {.n_embd = 64, .n_layer = 2, .n_head = 2, .n_ff = 128, .context = 64, .batch = 8, .accumulate = 1, .steps = 40, .n_train = 20000,
                            .n_train_leaky = 2000, .n_eval = 16, .evaluations = 4, .lr = 4e-3, .seeds = 2},
-    [FP4_PROFILE_DEFAULT] = {.n_embd = 96, .n_layer = 2, .n_head = 3, .n_ff = 256, .context = 64, .batch = 16, .accumulate = 1, .steps = 200, .n_train = 200000,
+    [FP4_PROFILE_DEFAULT] = {.n_embd = 96, .n_layer = 2, .n_head = 3, .n_ff = 256, .context = 64, .batch = 16, .accumulate = 1, .steps = 150, .n_train = 200000,
                              .n_train_leaky = 5000, .n_eval = 48, .evaluations = 8, .lr = 4e-3, .seeds = 3},
     [FP4_PROFILE_FULL] = {.n_embd = 384, .n_layer = 6, .n_head = 8, .n_ff = 1536, .context = 512, .batch = 24, .accumulate = 4, .steps = 1250, .n_train = 500000,
                           .n_train_leaky = 500000, .n_eval = 64, .evaluations = 25, .lr = 1e-3, .seeds = 3, .tokenizer = true},
