@@ -31,34 +31,6 @@ static void gguf_name(const char *ours, char *out, size_t size) {
             snprintf(out, size, "blk.%zu.%s", layer, block_names[i].theirs);
 }
 
-/* Conversion to fp32 in pieces. A failure is repeated in the calling thread, whose message it then is. */
-enum { PIECE = 1 << 16 };
-struct conversion {
-    const struct fp4_stored *t;
-    float *out;
-    bool *failed;
-};
-static fp4_status convert_piece(const struct conversion *c, size_t task) {
-    size_t first = task * PIECE, n = c->t->elements - first < PIECE ? c->t->elements - first : PIECE;
-    return fp4_stored_to_f32(c->t, first, n, c->out + first);
-}
-static void convert_task(void *context, size_t task) {
-    struct conversion *c = context;
-    c->failed[task] = convert_piece(c, task) != FP4_OK;
-}
-static fp4_status convert(const struct fp4_stored *t, float *out) {
-    struct conversion c = {.t = t, .out = out};
-    size_t tasks = (t->elements + PIECE - 1) / PIECE;
-    fp4_status status = FP4_OK;
-    FP4_TRY(FP4_NEW(c.failed, tasks));
-    fp4_parallel_for(tasks, convert_task, &c);
-    for (size_t i = 0; i < tasks && status == FP4_OK; i++)
-        if (c.failed[i])
-            status = convert_piece(&c, i);
-    fp4_free(c.failed);
-    return status;
-}
-
 /* GGUF interleaves the halves of each query and key head: its row r is row (r mod 2)·D/2 + r div 2 of the checkpoint. */
 static fp4_status deinterleave(size_t rows, size_t cols, size_t head_dim, float *x) {
     float *head;
@@ -97,7 +69,7 @@ static fp4_status load_param(struct fp4_model *m, const char *path, const struct
     if (!has_shape(t, p))
         return fp4_fail(FP4_ERR_FORMAT, "%s: tensor %s has shape [%zu%s%zu] in %d dimensions; the configuration asks for [%zu, %zu]", path, name,
                         t->shape[0], t->n_dims > 1 ? ", " : " x ", t->n_dims > 1 ? t->shape[1] : (size_t)1, t->n_dims, p->rows, p->cols);
-    FP4_TRY(convert(t, host));
+    FP4_TRY(fp4_stored_to_f32(t, 0, t->elements, host));
     if (gguf && is_rotated(m, index))
         FP4_TRY(deinterleave(p->rows, p->cols, m->config.head_dim, host));
     return m->be->upload(p->elements, host, p->data);
