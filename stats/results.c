@@ -114,21 +114,16 @@ static fp4_status walk_line(const char *path, size_t number, const char *line, s
     return status;
 }
 
-fp4_status results_walk(const char *path, results_line visit, void *context, size_t *whole) {
+fp4_status results_parse(const char *path, const void *bytes, size_t size, results_line visit, void *context, size_t *whole) {
     if (whole)
         *whole = 0;
-    struct stat info;
-    if (stat(path, &info) != 0 && errno == ENOENT)
-        return FP4_OK;
-    struct fp4_map map;
-    FP4_TRY(fp4_map_open(path, &map));
+    if (size > MAX_FILE)
+        return fp4_fail(FP4_ERR_FORMAT, "%s: %zu bytes are more than a results file may have; split it", path, size);
     fp4_status status = FP4_OK;
-    if (map.size > MAX_FILE)
-        status = fp4_fail(FP4_ERR_FORMAT, "%s: %zu bytes are more than a results file may have; split it", path, map.size);
-    const char *text = (const char *)map.data;
+    const char *text = bytes;
     size_t at = 0;
-    for (size_t number = 1; status == FP4_OK && at < map.size; number++) {
-        const char *end = memchr(text + at, '\n', map.size - at);
+    for (size_t number = 1; status == FP4_OK && at < size; number++) {
+        const char *end = memchr(text + at, '\n', size - at);
         if (!end)
             break; /* torn: the writer was killed before the newline */
         size_t n = (size_t)(end - text) - at;
@@ -137,6 +132,18 @@ fp4_status results_walk(const char *path, results_line visit, void *context, siz
     }
     if (status == FP4_OK && whole)
         *whole = at;
+    return status;
+}
+
+fp4_status results_walk(const char *path, results_line visit, void *context, size_t *whole) {
+    if (whole)
+        *whole = 0;
+    struct stat info;
+    if (stat(path, &info) != 0 && errno == ENOENT)
+        return FP4_OK;
+    struct fp4_map map;
+    FP4_TRY(fp4_map_open(path, &map));
+    fp4_status status = results_parse(path, map.data, map.size, visit, context, whole);
     fp4_map_close(&map);
     return status;
 }

@@ -36,6 +36,8 @@ fp4_status results_digest(const struct results *r, char hex[65]);
 /* One pass over the lines of a file for whoever continues it: calls `line` with each whole line's object (borrowed). *whole (may be NULL): bytes
  * up to and including the last newline. A missing file is FP4_OK with *whole = 0. */
 typedef fp4_status (*results_line)(void *context, json_t *object);
+/* The same of bytes; `path` stands for the file in messages. */
+fp4_status results_parse(const char *path, const void *bytes, size_t size, results_line line, void *context, size_t *whole);
 fp4_status results_walk(const char *path, results_line line, void *context, size_t *whole);
 
 #endif

@@ -198,12 +198,21 @@ static fp4_status read_fields(const struct fields *f, struct fp4_config *out) {
     return io_config_check(f->path, out);
 }
 
-fp4_status fp4_config_read_json(const char *path, struct fp4_config *out) {
+fp4_status io_config_parse(const char *name, const void *bytes, size_t size, struct fp4_config *out) {
     json_t *root;
-    FP4_TRY(io_json_file(path, CONFIG_MAX, &root));
-    struct fields f = {path, root};
-    fp4_status status = json_is_object(root) ? read_fields(&f, out) : fp4_fail(FP4_ERR_FORMAT, "%s: not a JSON object", path);
+    FP4_TRY(io_json_parse(name, 0, bytes, size, &root));
+    struct fields f = {name, root};
+    fp4_status status = json_is_object(root) ? read_fields(&f, out) : fp4_fail(FP4_ERR_FORMAT, "%s: not a JSON object", name);
     json_decref(root);
+    return status;
+}
+
+fp4_status fp4_config_read_json(const char *path, struct fp4_config *out) {
+    char *text;
+    size_t size;
+    FP4_TRY(fp4_read_file(path, CONFIG_MAX, &text, &size));
+    fp4_status status = io_config_parse(path, text, size, out);
+    fp4_free(text);
     return status;
 }
 

@@ -252,6 +252,12 @@ static fp4_status in_folder(const char *folder, char *path, size_t size) {
     return FP4_OK;
 }
 
+fp4_status tokenizer_parse(const char *path, const void *bytes, size_t size, struct fp4_tokenizer **out) {
+    *out = NULL;
+    bool gguf = size >= 4 && memcmp(bytes, "GGUF", 4) == 0;
+    return gguf ? tokenizer_from_gguf(path, bytes, size, out) : tokenizer_from_json(path, bytes, size, out);
+}
+
 fp4_status fp4_tokenizer_open(const char *path, struct fp4_tokenizer **out) {
     char inside[4096];
     struct stat info;
@@ -264,9 +270,9 @@ fp4_status fp4_tokenizer_open(const char *path, struct fp4_tokenizer **out) {
     }
     struct fp4_map map;
     FP4_TRY(fp4_map_open(path, &map));
-    bool gguf = map.size >= 4 && memcmp(map.data, "GGUF", 4) == 0;
+    fp4_status status = tokenizer_parse(path, map.data, map.size, out);
     fp4_map_close(&map);
-    return gguf ? tokenizer_from_gguf(path, out) : tokenizer_from_json(path, out);
+    return status;
 }
 
 void fp4_tokenizer_close(struct fp4_tokenizer *t) {

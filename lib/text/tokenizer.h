@@ -57,8 +57,10 @@ fp4_status tokenizer_build(const struct tokenizer_source *s, struct fp4_tokenize
 /* Cuts "a b" at its only blank. */
 fp4_status tokenizer_split_merge(const char *path, size_t rank, const char *text, size_t bytes, struct source_merge *out);
 
-fp4_status tokenizer_from_json(const char *path, struct fp4_tokenizer **out);
-fp4_status tokenizer_from_gguf(const char *path, struct fp4_tokenizer **out);
+/* A tokenizer from a file's bytes, whatever kind of file they are; `path` stands for it in messages. */
+fp4_status tokenizer_parse(const char *path, const void *bytes, size_t size, struct fp4_tokenizer **out);
+fp4_status tokenizer_from_json(const char *path, const void *bytes, size_t size, struct fp4_tokenizer **out);
+fp4_status tokenizer_from_gguf(const char *path, const void *bytes, size_t size, struct fp4_tokenizer **out);
 
 /* What the pair becomes; NULL: nothing. */
 const struct merge *tokenizer_merge(const struct fp4_tokenizer *t, int32_t left, int32_t right);

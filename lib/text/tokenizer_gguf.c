@@ -1,6 +1,7 @@
 /* The tokenizer inside a GGUF file: tokenizer.ggml.* metadata (ggml's docs/gguf.md). */
 #include <string.h>
 
+#include "lib/io/checkpoint.h"
 #include "lib/text/tokenizer.h"
 
 /* tokenizer.ggml.token_type */
@@ -65,10 +66,10 @@ static fp4_status read_source(const struct fp4_checkpoint *c, struct tokenizer_s
     return tokenizer_build(s, out);
 }
 
-fp4_status tokenizer_from_gguf(const char *path, struct fp4_tokenizer **out) {
+fp4_status tokenizer_from_gguf(const char *path, const void *bytes, size_t size, struct fp4_tokenizer **out) {
     struct fp4_checkpoint *c;
     struct tokenizer_source s = {.path = path};
-    FP4_TRY(fp4_checkpoint_open(path, &c));
+    FP4_TRY(io_checkpoint_parse(path, bytes, size, &c));
     fp4_status status = read_source(c, &s, out);
     fp4_free(s.tokens);
     fp4_free(s.merges);

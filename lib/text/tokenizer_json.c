@@ -138,14 +138,12 @@ static fp4_status read_root(const char *path, const json_t *root, struct tokeniz
     return tokenizer_build(s, out);
 }
 
-fp4_status tokenizer_from_json(const char *path, struct fp4_tokenizer **out) {
-    char *text;
-    size_t bytes = 0;
+fp4_status tokenizer_from_json(const char *path, const void *bytes, size_t size, struct fp4_tokenizer **out) {
     json_error_t error;
     struct tokenizer_source s = {0};
-    FP4_TRY(fp4_read_file(path, JSON_LIMIT, &text, &bytes));
-    json_t *root = json_loadb(text, bytes, JSON_ALLOW_NUL, &error);
-    fp4_free(text);
+    if (size > JSON_LIMIT)
+        return fp4_fail(FP4_ERR_FORMAT, "%s: %zu bytes, more than the %zu of a tokenizer.json", path, size, JSON_LIMIT);
+    json_t *root = json_loadb(bytes, size, JSON_ALLOW_NUL, &error);
     if (!root)
         return fp4_fail(FP4_ERR_FORMAT, "%s: not JSON: line %d: %s", path, error.line, error.text);
     fp4_status status = read_root(path, root, &s, out);
