@@ -252,3 +252,18 @@ Test(gguf_hostile, a_model_needs_its_keys) {
     fp4_checkpoint_close(c);
     free(b.data);
 }
+
+Test(gguf_hostile, a_part_of_a_model_is_named) {
+    struct bytes b = {0};
+    struct fp4_checkpoint *c;
+    head(&b, 3, 0, 2);
+    const char *keys[] = {"split.no", "split.count"};
+    for (uint8_t i = 0; i < 2; i++) {
+        put_string(&b, keys[i]);
+        put_u32(&b, 2); /* UINT16 */
+        put(&b, (uint8_t[]){(uint8_t)(1 + 2 * i), 0}, 2);
+    }
+    cr_assert_eq(io_checkpoint_parse("m-00002-of-00003.gguf", b.data, b.n, &c), FP4_ERR_UNSUPPORTED);
+    cr_assert(strstr(fp4_last_error(), "split.count: part 2 of a model in 3 files"), "%s", fp4_last_error());
+    free(b.data);
+}

@@ -42,7 +42,7 @@ fp4_status io_gguf_read(struct fp4_checkpoint *c, const struct io_file *file);
 void io_gguf_free(struct gguf *g);
 bool io_is_gguf(const struct fp4_map *map);
 
-/* Element types: block_bytes bytes hold block elements; 1 but for GGUF's block types. */
+/* Element types: block_bytes bytes (0: not converted) hold block elements; 1 but for GGUF's block types. */
 struct io_dtype {
     const char *name;
     size_t block, block_bytes;

@@ -1,19 +1,20 @@
-/* Element types and their conversion to fp32. The block types are ggml's (ggml-quants, k-quants): fp16 scales, integer codes; every
- * product and sum is one fp32 operation, in ggml's order. */
-#include "lib/io/checkpoint.h"
-
+/* Element types and their conversion to fp32. */
 #include <string.h>
 
-static const struct io_dtype types[FP4_DTYPE_COUNT] = {
-    [FP4_F32] = {"F32", 1, 4},       [FP4_F16] = {"F16", 1, 2},         [FP4_BF16] = {"BF16", 1, 2},
-    [FP4_F64] = {"F64", 1, 8},       [FP4_I8] = {"I8", 1, 1},           [FP4_U8] = {"U8", 1, 1},
-    [FP4_I16] = {"I16", 1, 2},       [FP4_I32] = {"I32", 1, 4},         [FP4_I64] = {"I64", 1, 8},
-    [FP4_U16] = {"U16", 1, 2},       [FP4_U32] = {"U32", 1, 4},         [FP4_U64] = {"U64", 1, 8},
-    [FP4_BOOL] = {"BOOL", 1, 1},     [FP4_GGUF_Q4_0] = {"Q4_0", 32, 18}, [FP4_GGUF_Q4_1] = {"Q4_1", 32, 20},
-    [FP4_GGUF_Q8_0] = {"Q8_0", 32, 34}, [FP4_GGUF_Q6_K] = {"Q6_K", 256, 210}, [FP4_DTYPE_OTHER] = {"other", 1, 0}};
+#include "lib/io/ggml_blocks.h"
+
+static const struct io_dtype plain[] = {
+    [FP4_F32] = {"F32", 1, 4}, [FP4_F16] = {"F16", 1, 2}, [FP4_BF16] = {"BF16", 1, 2}, [FP4_F64] = {"F64", 1, 8}, [FP4_I8] = {"I8", 1, 1},
+    [FP4_U8] = {"U8", 1, 1},   [FP4_I16] = {"I16", 1, 2}, [FP4_I32] = {"I32", 1, 4},   [FP4_I64] = {"I64", 1, 8}, [FP4_U16] = {"U16", 1, 2},
+    [FP4_U32] = {"U32", 1, 4}, [FP4_U64] = {"U64", 1, 8}, [FP4_BOOL] = {"BOOL", 1, 1}};
+
+static const struct io_dtype other = {"other", 1, 0};
 
 const struct io_dtype *io_dtype_info(enum fp4_dtype t) {
-    return (int)t >= 0 && t < FP4_DTYPE_COUNT ? &types[t] : &types[FP4_DTYPE_OTHER];
+    const struct io_ggml_type *block = io_ggml_block_type(t);
+    if (block)
+        return &block->info;
+    return (int)t >= 0 && t <= FP4_BOOL ? &plain[t] : &other;
 }
 
 const char *fp4_dtype_name(enum fp4_dtype t) { return io_dtype_info(t)->name; }
@@ -34,8 +35,7 @@ static double bits_to_double(uint64_t bits) {
     return f;
 }
 
-/* IEEE binary16; exact, NaN payloads kept. */
-static float half_to_float(uint16_t h) {
+float io_half_to_float(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 1023;
     if (exponent == 31)
         return bits_to_float(sign | 0x7f800000 | mantissa << 13);
@@ -46,50 +46,9 @@ static float half_to_float(uint16_t h) {
     return bits_to_float(sign | (exponent + 112) << 23 | mantissa << 13);
 }
 
-static void q4_0(const uint8_t *p, float *y) {
-    float d = half_to_float(load16(p));
-    for (int j = 0; j < 16; j++) {
-        y[j] = d * (float)((p[2 + j] & 15) - 8);
-        y[j + 16] = d * (float)((p[2 + j] >> 4) - 8);
-    }
-}
-
-static void q4_1(const uint8_t *p, float *y) {
-    float d = half_to_float(load16(p)), m = half_to_float(load16(p + 2));
-    for (int j = 0; j < 16; j++) {
-        y[j] = d * (float)(p[4 + j] & 15) + m;
-        y[j + 16] = d * (float)(p[4 + j] >> 4) + m;
-    }
-}
-
-static void q8_0(const uint8_t *p, float *y) {
-    float d = half_to_float(load16(p));
-    for (int j = 0; j < 32; j++)
-        y[j] = d * (float)(int8_t)p[2 + j];
-}
-
-/* 128 bytes of low nibbles, 64 of high pairs, 16 int8 scales for 16 elements each, fp16 d. Each half of the block interleaves four runs of 32. */
-static void q6_k(const uint8_t *p, float *y) {
-    float d = half_to_float(load16(p + 208));
-    for (int half = 0; half < 2; half++) {
-        const uint8_t *low = p + 64 * half, *high = p + 128 + 32 * half, *scales = p + 192 + 8 * half;
-        for (int run = 0; run < 4; run++)
-            for (int l = 0; l < 32; l++) {
-                int nibble = run < 2 ? low[l + 32 * run] & 15 : low[l + 32 * (run - 2)] >> 4;
-                int code = (nibble | (high[l] >> 2 * run & 3) << 4) - 32;
-                y[128 * half + 32 * run + l] = d * (float)(int8_t)scales[2 * run + l / 16] * (float)code;
-            }
-    }
-}
-
-static void convert_blocks(enum fp4_dtype type, const uint8_t *p, size_t n, float *y) {
-    const struct io_dtype *info = io_dtype_info(type);
-    void (*one)(const uint8_t *, float *) = type == FP4_GGUF_Q4_0   ? q4_0
-                                            : type == FP4_GGUF_Q4_1 ? q4_1
-                                            : type == FP4_GGUF_Q8_0 ? q8_0
-                                                                    : q6_k;
-    for (size_t i = 0; i < n; i += info->block, p += info->block_bytes)
-        one(p, y + i);
+static void convert_blocks(const struct io_ggml_type *type, const uint8_t *p, size_t n, float *y) {
+    for (size_t i = 0; i < n; i += type->info.block, p += type->info.block_bytes)
+        type->decode(p, y + i);
 }
 
 /* One loop for each type: load an element at p + i·size and convert it. */
@@ -103,7 +62,7 @@ static void convert_blocks(enum fp4_dtype type, const uint8_t *p, size_t n, floa
 static void convert(enum fp4_dtype type, const uint8_t *p, size_t n, float *y) {
     switch (type) {
     case FP4_F32: EACH(4, bits_to_float(load32(e)));
-    case FP4_F16: EACH(2, half_to_float(load16(e)));
+    case FP4_F16: EACH(2, io_half_to_float(load16(e)));
     case FP4_BF16: EACH(2, bits_to_float((uint32_t)load16(e) << 16));
     case FP4_F64: EACH(8, bits_to_double(load64(e)));
     case FP4_I8: EACH(1, (int8_t)e[0]);
@@ -115,7 +74,7 @@ static void convert(enum fp4_dtype type, const uint8_t *p, size_t n, float *y) {
     case FP4_U32: EACH(4, load32(e));
     case FP4_I64: EACH(8, (int64_t)load64(e));
     case FP4_U64: EACH(8, load64(e));
-    default: convert_blocks(type, p, n, y);
+    default: convert_blocks(io_ggml_block_type(type), p, n, y);
     }
 }
 
@@ -146,4 +105,11 @@ fp4_status fp4_stored_to_f32(const struct fp4_stored *t, size_t first, size_t n,
     struct conversion c = {info, t->dtype, t->data + first / info->block * info->block_bytes, n, out};
     fp4_parallel_for(n / TASK_ELEMENTS + (n % TASK_ELEMENTS != 0), convert_task, &c);
     return FP4_OK;
+}
+
+fp4_status fp4_stored_rows_to_f32(const struct fp4_stored *t, size_t first_row, size_t n_rows, float *out) {
+    size_t cols = t->n_dims ? t->shape[t->n_dims - 1] : 1, rows = cols ? t->elements / cols : 0;
+    if (first_row > rows || n_rows > rows - first_row)
+        return fp4_fail(FP4_ERR_ARG, "tensor %s: rows %zu … +%zu of %zu", t->name, first_row, n_rows, rows);
+    return fp4_stored_to_f32(t, first_row * cols, n_rows * cols, out);
 }

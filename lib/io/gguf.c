@@ -5,46 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ggml's tensor types by number; those without a conversion here have dtype FP4_DTYPE_OTHER. */
-static const struct ggml_type {
-    const char *name;
-    size_t block, bytes;
-    enum fp4_dtype dtype;
-} ggml_types[] = {
-    [0] = {"F32", 1, 4, FP4_F32},
-    [1] = {"F16", 1, 2, FP4_F16},
-    [2] = {"Q4_0", 32, 18, FP4_GGUF_Q4_0},
-    [3] = {"Q4_1", 32, 20, FP4_GGUF_Q4_1},
-    [6] = {"Q5_0", 32, 22, FP4_DTYPE_OTHER},
-    [7] = {"Q5_1", 32, 24, FP4_DTYPE_OTHER},
-    [8] = {"Q8_0", 32, 34, FP4_GGUF_Q8_0},
-    [9] = {"Q8_1", 32, 36, FP4_DTYPE_OTHER},
-    [10] = {"Q2_K", 256, 84, FP4_DTYPE_OTHER},
-    [11] = {"Q3_K", 256, 110, FP4_DTYPE_OTHER},
-    [12] = {"Q4_K", 256, 144, FP4_DTYPE_OTHER},
-    [13] = {"Q5_K", 256, 176, FP4_DTYPE_OTHER},
-    [14] = {"Q6_K", 256, 210, FP4_GGUF_Q6_K},
-    [15] = {"Q8_K", 256, 292, FP4_DTYPE_OTHER},
-    [16] = {"IQ2_XXS", 256, 66, FP4_DTYPE_OTHER},
-    [17] = {"IQ2_XS", 256, 74, FP4_DTYPE_OTHER},
-    [18] = {"IQ3_XXS", 256, 98, FP4_DTYPE_OTHER},
-    [19] = {"IQ1_S", 256, 50, FP4_DTYPE_OTHER},
-    [20] = {"IQ4_NL", 32, 18, FP4_DTYPE_OTHER},
-    [21] = {"IQ3_S", 256, 110, FP4_DTYPE_OTHER},
-    [22] = {"IQ2_S", 256, 82, FP4_DTYPE_OTHER},
-    [23] = {"IQ4_XS", 256, 136, FP4_DTYPE_OTHER},
-    [24] = {"I8", 1, 1, FP4_I8},
-    [25] = {"I16", 1, 2, FP4_I16},
-    [26] = {"I32", 1, 4, FP4_I32},
-    [27] = {"I64", 1, 8, FP4_I64},
-    [28] = {"F64", 1, 8, FP4_F64},
-    [29] = {"IQ1_M", 256, 56, FP4_DTYPE_OTHER},
-    [30] = {"BF16", 1, 2, FP4_BF16},
-    [34] = {"TQ1_0", 256, 54, FP4_DTYPE_OTHER},
-    [35] = {"TQ2_0", 256, 66, FP4_DTYPE_OTHER},
-    [39] = {"MXFP4", 32, 17, FP4_DTYPE_OTHER},
-    [40] = {"NVFP4", 64, 36, FP4_DTYPE_OTHER},
-};
+#include "lib/io/ggml_blocks.h"
 
 enum { TENSOR_INFO_MIN = 8 + 4 + 4 + 8, KEY_VALUE_MIN = 8 + 4 + 1, DEFAULT_ALIGNMENT = 32 };
 
@@ -114,17 +75,16 @@ static fp4_status read_shape(struct gguf_cursor *c, struct fp4_stored *t) {
 static fp4_status read_type(struct gguf_cursor *c, struct fp4_stored *t) {
     uint32_t id;
     FP4_TRY(gguf_take_u32(c, "a tensor's type", &id));
-    const size_t n_types = sizeof ggml_types / sizeof *ggml_types;
-    if (id >= n_types || !ggml_types[id].name)
+    const struct io_ggml_type *type = io_ggml_type(id);
+    if (!type)
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: offset %zu: tensor %s: type number %u is not known", c->path, c->at - 4, t->name, id);
-    const struct ggml_type *type = &ggml_types[id];
     size_t row = t->n_dims ? t->shape[t->n_dims - 1] : 1;
-    if (row % type->block)
+    if (row % type->info.block)
         return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: tensor %s: rows of %zu elements are no whole blocks of %s (%zu)", c->path, c->at - 4,
-                        t->name, row, type->name, type->block);
+                        t->name, row, type->info.name, type->info.block);
     t->dtype = type->dtype;
-    t->type_name = type->name;
-    if (!fp4_size_mul(t->elements / type->block, type->bytes, &t->bytes))
+    t->type_name = type->info.name;
+    if (!fp4_size_mul(t->elements / type->info.block, type->info.block_bytes, &t->bytes))
         return fp4_fail(FP4_ERR_FORMAT, "%s: tensor %s: its size overflows", c->path, t->name);
     return FP4_OK;
 }
@@ -230,12 +190,22 @@ static fp4_status read_alignment(const struct fp4_checkpoint *checkpoint, const 
     return FP4_OK;
 }
 
+/* A model cut into several files: this one holds a part of its tensors. */
+static fp4_status refuse_split(const struct fp4_checkpoint *checkpoint, const char *path) {
+    const struct fp4_meta *count = fp4_gguf_meta_find(checkpoint, "split.count"), *number = fp4_gguf_meta_find(checkpoint, "split.no");
+    if (!count || count->kind != FP4_META_INT || count->integer <= 1)
+        return FP4_OK;
+    return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: split.count: part %lld of a model in %lld files; join them with llama-gguf-split --merge", path,
+                    number && number->kind == FP4_META_INT ? (long long)number->integer + 1 : 1, (long long)count->integer);
+}
+
 fp4_status io_gguf_read(struct fp4_checkpoint *checkpoint, const struct io_file *file) {
     struct gguf_cursor c = {file->path, file->map.data, file->map.size, 0};
     FP4_TRY(FP4_NEW(checkpoint->gguf, 1));
     struct gguf *g = checkpoint->gguf;
     FP4_TRY(read_header(&c, &g->header));
     FP4_TRY(gguf_read_metadata(g, &c, &checkpoint->pool, g->header.kv_count));
+    FP4_TRY(refuse_split(checkpoint, file->path));
     FP4_TRY(read_alignment(checkpoint, file->path, &g->header));
     return read_tensors(checkpoint, &c, (size_t)g->header.tensor_count);
 }

@@ -8,7 +8,8 @@
 /* Element types of stored tensors. */
 enum fp4_dtype {
     FP4_F32, FP4_F16, FP4_BF16, FP4_F64, FP4_I8, FP4_U8, FP4_I16, FP4_I32, FP4_I64, FP4_U16, FP4_U32, FP4_U64, FP4_BOOL,
-    FP4_GGUF_Q4_0, FP4_GGUF_Q4_1, FP4_GGUF_Q8_0, FP4_GGUF_Q6_K,
+    FP4_GGUF_Q4_0, FP4_GGUF_Q4_1, FP4_GGUF_Q5_0, FP4_GGUF_Q5_1, FP4_GGUF_Q8_0, FP4_GGUF_Q2_K, FP4_GGUF_Q3_K, FP4_GGUF_Q4_K, FP4_GGUF_Q5_K,
+    FP4_GGUF_Q6_K, FP4_GGUF_IQ4_NL, FP4_GGUF_IQ4_XS, FP4_GGUF_MXFP4, FP4_GGUF_NVFP4,
     FP4_DTYPE_OTHER, /* known by name and size only: data can be read raw, not converted */
     FP4_DTYPE_COUNT
 };
@@ -39,6 +40,8 @@ const char *fp4_checkpoint_kind(const struct fp4_checkpoint *c); /* "safetensors
 /* Converts elements first … first+n−1 to fp32 (exact for F16, BF16; Q types as ggml defines them; F64 rounds; integers convert).
  * For Q types first and n are multiples of the block. */
 fp4_status fp4_stored_to_f32(const struct fp4_stored *t, size_t first, size_t n, float *out);
+/* The same of whole rows, a row being the last dimension: out [n_rows, row]. */
+fp4_status fp4_stored_rows_to_f32(const struct fp4_stored *t, size_t first_row, size_t n_rows, float *out);
 
 /* GGUF metadata. Scalars by key; false when absent or of another kind. */
 enum fp4_meta_kind { FP4_META_NONE, FP4_META_INT, FP4_META_FLOAT, FP4_META_BOOL, FP4_META_STRING, FP4_META_ARRAY };
