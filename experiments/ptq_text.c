@@ -79,8 +79,11 @@ fp4_status ptq_text_open(const struct source *s, const char *name, struct ptq_te
     return FP4_OK;
 }
 
+static struct fp4_windows side_by_side(const struct ptq_text *t, size_t length) { return (struct fp4_windows){.n = t->n, .window = length}; }
+
 size_t ptq_text_windows(const struct ptq_text *t, size_t length) {
-    return t->from_start ? t->n / length : (t->n - t->first[t->n_calibration]) / (2 * length);
+    struct fp4_windows w = side_by_side(t, length);
+    return t->from_start ? fp4_windows_count(&w) : (t->n - t->first[t->n_calibration]) / (2 * length);
 }
 
 /* Start of the i-th of n stretches of `length` tokens inside [low, high), at the beginning of a document, evenly spread. */
@@ -97,9 +100,12 @@ static fp4_status spread(const struct ptq_text *t, size_t low, size_t high, size
 fp4_status ptq_text_window(const struct ptq_text *t, size_t i, size_t n_windows, size_t length, size_t *first) {
     if (!t->from_start)
         return spread(t, t->first[t->n_calibration], t->n, i, n_windows, length, first);
-    if ((i + 1) * length > t->n)
+    struct fp4_windows w = side_by_side(t, length);
+    struct fp4_window x;
+    if (i >= fp4_windows_count(&w))
         return fp4_fail(FP4_ERR_ARG, "%s: %zu tokens do not hold %zu windows of %zu; ask for fewer", t->name, t->n, n_windows, length);
-    *first = i * length;
+    fp4_windows_at(&w, i, &x);
+    *first = x.first;
     return FP4_OK;
 }
 

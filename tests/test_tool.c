@@ -168,6 +168,9 @@ Test(tool, wrong_command_lines) {
     fails(tool("perplexity", "--model", model, "--tokens", "1,2,3", "--window", "1000000", NULL), "--window 1000000");
     fails(tool("perplexity", "--model", model, "--tokens", "1,2,3", "--window", "1", NULL), "--window 1:");
     fails(tool("perplexity", "--model", model, "--tokens", "1,2,3", "--window", "4", NULL), "less than one window");
+    fails(tool("perplexity", "--model", model, "--tokens", "1,2,3", "--protocol", "best", NULL), "--protocol best");
+    fails(tool("perplexity", "--model", model, "--tokens", "1,2,3", "--window", "2", "--stride", "3", NULL), "a stride of 3");
+    fails(tool("perplexity", "--model", model, "--tokens", "1,2,3", "--bos", "often", NULL), "--bos often: one of none, text");
     fails(tool("generate", "--model", model, "--tokens", "1", "--temperature", "hot", NULL), "--temperature hot");
     fails(tool("tokenize", "--model", model, "a", NULL), "tokenizer.json");
     fails(tool("tokenize", "--model", model, NULL), "one text");
@@ -477,6 +480,27 @@ Test(tool, a_limit_on_perplexity_is_a_check) {
     succeeds(high);
     done(low);
     done(high);
+}
+
+/* Counts of 26 tokens in windows of 8 at stride 2, and the sampling interval around each mean. */
+Test(tool, perplexity_by_protocol) {
+    static const struct {
+        const char *protocol, *bos;
+        size_t counted, dropped, windows;
+    } expected[] = {{"disjoint", "none", 21, 5, 3},  {"writeup_c", "none", 70, 1, 10}, {"writeup_c", "text", 76, 0, 11}, {"strided", "none", 25, 1, 10},
+                    {"strided", "window", 26, 0, 11}, {"bos", "window", 26, 0, 4},      {"llama_cpp", "replace", 9, 17, 3}};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        bool overlaps = strcmp(expected[i].protocol, "disjoint") != 0 && expected[i].protocol[0] != 'b' && expected[i].protocol[0] != 'l';
+        json_t *root = json_of(tool("perplexity", "--model", tiny(), "--tokens", "1,7,9,30,4,11,8,2,3,3,21,30,44,10,8,2,60,7,19,35,4,51,9,12,5,6", "--protocol",
+                                    expected[i].protocol, "--window", "8", "--bos", expected[i].bos, "-o", "json", overlaps ? "--stride" : NULL, "2", NULL));
+        double mean = number(root, "perplexity");
+        cr_assert_eq((size_t)number(root, "tokens_counted"), expected[i].counted, "%s, %s: %g", expected[i].protocol, expected[i].bos, number(root, "tokens_counted"));
+        cr_assert_eq((size_t)number(root, "tokens_dropped"), expected[i].dropped, "%s, %s: %g", expected[i].protocol, expected[i].bos, number(root, "tokens_dropped"));
+        cr_assert_eq((size_t)number(root, "windows"), expected[i].windows, "%s, %s: %g", expected[i].protocol, expected[i].bos, number(root, "windows"));
+        cr_assert_eq((size_t)number(root, "tokens_in_text"), 26);
+        cr_assert(number(root, "ci_low") < mean && mean < number(root, "ci_high"), "%s", expected[i].protocol);
+        json_decref(root);
+    }
 }
 
 Test(tool, sampling_is_repeatable) {

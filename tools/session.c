@@ -39,15 +39,18 @@ static fp4_status parse_ids(const char *list, size_t n_vocab, int32_t **ids, siz
 }
 
 static fp4_status tokenize_input(const struct tool_input *in, struct tool_session *s) {
-    char *text;
+    char *text, *joined = NULL;
     size_t n;
     FP4_TRY(tool_read_text(in->text, in->prompt, &text, &n));
-    fp4_status status = fp4_tokenize(s->tokenizer, text, n, true, &s->ids, &s->n_ids);
+    fp4_status status = fp4_text_join(text, n, in->join, &joined, &n);
     fp4_free(text);
+    if (status == FP4_OK)
+        status = fp4_tokenize(s->tokenizer, joined, n, true, &s->ids, &s->n_ids);
+    fp4_free(joined);
     return status;
 }
 
-static fp4_status prepend(struct tool_session *s, int id) {
+fp4_status tool_begin_with(struct tool_session *s, int32_t id) {
     int32_t *longer;
     FP4_TRY(FP4_NEW(longer, s->n_ids + 1));
     longer[0] = id;
@@ -68,7 +71,7 @@ static fp4_status read_tokens(const struct tool_input *in, bool begin, struct to
         if (s->ids[i] < 0 || (size_t)s->ids[i] >= config->n_vocab)
             return fp4_fail(FP4_ERR_FORMAT, "%s: its tokenizer gives token %d, its vocabulary has %zu; they do not belong together", in->model,
                             (int)s->ids[i], config->n_vocab);
-    return begin && config->add_bos && config->bos_id >= 0 ? prepend(s, config->bos_id) : FP4_OK;
+    return begin && config->add_bos && config->bos_id >= 0 ? tool_begin_with(s, config->bos_id) : FP4_OK;
 }
 
 static fp4_status open_all(const struct tool_input *in, bool begin, struct tool_session *s) {

@@ -54,6 +54,7 @@ struct tool_input {
     struct fp4_quantizer weights, activations;
     bool head;
     size_t seed;
+    enum fp4_join join; /* of the lines of --text */
 };
 struct tool_session {
     struct fp4_model *model;
@@ -68,6 +69,8 @@ fp4_status tool_read_text(const char *file, const char *literal, char **text, si
 /* Model with its policy, and the tokens of --text, --prompt or --tokens. begin: put the model's begin token first where it
  * wants one. */
 fp4_status tool_open(const struct tool_input *in, bool begin, struct tool_session *out);
+/* Puts a token before all others. */
+fp4_status tool_begin_with(struct tool_session *s, int32_t id);
 void tool_close(struct tool_session *s);
 /* Text of one token, or null without a tokenizer. */
 json_t *tool_token_text(const struct tool_session *s, int32_t id);

@@ -61,4 +61,72 @@ const char *fp4_documents_pin(const char *name);
  * Finds FILE; FP4_ERR_IO names the places searched. */
 fp4_status fp4_asset_find(const char *file, char *path, size_t size);
 
+/* ---- windows over token streams: how a perplexity is counted ----
+ * A stream of n tokens is read in windows. Of each window some tokens are fed and some of these are counted; the mean loss is
+ * Σ weight·loss / Σ weight over what is counted, and perplexity its exponential. Index arithmetic only: the loss comes from a callback. */
+enum fp4_bos {
+    FP4_BOS_NONE,
+    FP4_BOS_TEXT,    /* the stream begins with a begin token, once: the caller has put it there, and it is never counted */
+    FP4_BOS_WINDOW,  /* one is fed before the tokens of each window, and takes one of its places; all of the window's tokens can be counted */
+    FP4_BOS_REPLACE  /* one is fed in place of the first token of each window */
+};
+enum fp4_counted {
+    FP4_COUNT_ALL,  /* every token of every window that has a token before it */
+    FP4_COUNT_NEW,  /* of these, the ones that no earlier window has seen */
+    FP4_COUNT_HALF  /* the places window/2 + 1 … window − 1, counted from 0 */
+};
+enum fp4_weighing {
+    FP4_WEIGH_TOKENS,   /* every counted token the same */
+    FP4_WEIGH_LESS_ONE, /* the mean of a window's tokens times (their number − 1), the first window's times their number */
+    FP4_WEIGH_WINDOWS   /* the mean of a window's tokens, every window the same */
+};
+struct fp4_windows {
+    size_t n;              /* tokens of the stream, with its begin token when bos is FP4_BOS_TEXT */
+    size_t window, stride; /* places of a window; tokens from one window to the next. stride 0: as many as a window feeds */
+    enum fp4_bos bos;
+    enum fp4_counted counted;
+    enum fp4_weighing weighing;
+    bool keep_tail;        /* the last window may be shorter (it ends with the stream), else what does not fill a window is dropped */
+};
+struct fp4_window {
+    size_t first, n;           /* stream tokens [first, first + n) are fed; FP4_BOS_REPLACE: the first as the begin token */
+    size_t counted, n_counted; /* stream tokens [counted, counted + n_counted) are counted */
+};
+/* FP4_ERR_ARG: a window of less than 2 places, a stride that leaves tokens out. */
+fp4_status fp4_windows_check(const struct fp4_windows *w);
+/* Of a checked plan. With a tail, the first window that reaches the end of the stream is the last. A tail in which nothing is counted is dropped. */
+size_t fp4_windows_count(const struct fp4_windows *w);
+void fp4_windows_at(const struct fp4_windows *w, size_t i, struct fp4_window *out);
+
+/* The loss of one window: nll [n − 1], nll[j] = −ln p(ids[j + 1] | ids[0 … j]). `window` is its number. */
+typedef fp4_status (*fp4_window_loss)(void *context, size_t window, const int32_t *ids, size_t n, double *nll);
+struct fp4_window_sum {
+    double weight, nll; /* Σ weight, Σ weight·loss */
+};
+/* What a run over windows adds up to. Units are stretches of as many stream tokens as a window feeds, side by side (a shorter rest belongs to the last): a
+ * loss belongs to the unit in which its token lies, whichever window it was counted in. They are the clusters for an interval. */
+struct fp4_tally {
+    size_t windows, counted, distinct; /* counted: with repetition where windows overlap; distinct: tokens counted at least once */
+    struct fp4_window_sum total, *unit, *window; /* unit [n_units], window [windows] */
+    size_t n_units;
+};
+/* The first n_windows windows (0: all) in order. tokens [w->n]; bos_id is used by FP4_BOS_WINDOW and FP4_BOS_REPLACE alone. FP4_ERR_ARG: no window, or
+ * what fp4_windows_check says. FP4_ERR_NUMERIC: a loss is not finite. Free with fp4_tally_free, after a failure too. */
+fp4_status fp4_windows_run(const struct fp4_windows *w, const int32_t *tokens, int32_t bos_id, size_t n_windows, fp4_window_loss loss, void *context,
+                           struct fp4_tally *out);
+void fp4_tally_free(struct fp4_tally *t);
+
+/* Perplexity protocols by name: a plan of windows, and how the lines of a text become one text before it is tokenized. */
+enum fp4_join { FP4_JOIN_NONE, FP4_JOIN_BLANKS, FP4_JOIN_NEWLINES };
+struct fp4_protocol {
+    const char *name, *what, *source; /* source: who counts like this, and what is known of it */
+    struct fp4_windows plan;          /* n = 0; FP4_BOS_TEXT and FP4_BOS_REPLACE: where the model's configuration adds a begin token */
+    enum fp4_join join;
+};
+const struct fp4_protocol *fp4_protocol_find(const char *name); /* NULL: none of this name */
+const struct fp4_protocol *fp4_protocol_at(size_t i);           /* NULL beyond the last */
+/* separator.join(lines) with a blank or two newlines as separator, as scripts do with the column `text` of the Hub's WikiText: a line of the text
+ * keeps its newline, one of nothing but white space becomes the empty string. FP4_JOIN_NONE copies. *out is fp4_alloc'ed. */
+fp4_status fp4_text_join(const char *text, size_t bytes, enum fp4_join join, char **out, size_t *out_bytes);
+
 #endif
