@@ -231,29 +231,3 @@ fp4_status fp4_config_for(const char *path, const struct fp4_checkpoint *c, stru
         return fp4_fail(FP4_ERR_IO, "%s: not found; the weights need their configuration beside them", file);
     return fp4_config_read_json(file, out);
 }
-
-/* ---- writing ---- */
-
-static json_t *id_or_null(int id) { return id < 0 ? json_null() : json_integer(id); }
-
-fp4_status fp4_config_write_json(const char *path, const struct fp4_config *c) {
-    FP4_TRY(io_config_check(path, c));
-    bool llama = c->arch == FP4_ARCH_LLAMA;
-    json_t *root = json_pack(
-        "{s:[s],s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:b,s:o,s:o,s:s,s:b}", "architectures",
-        llama ? "LlamaForCausalLM" : "Fp4labWriteupD", "model_type", llama ? "llama" : "fp4lab-writeup-d", "hidden_act", "silu",
-        "vocab_size", (json_int_t)c->n_vocab, "hidden_size", (json_int_t)c->n_embd, "num_hidden_layers", (json_int_t)c->n_layer,
-        "num_attention_heads", (json_int_t)c->n_head, "num_key_value_heads", (json_int_t)c->n_kv_head, "head_dim", (json_int_t)c->head_dim,
-        "intermediate_size", (json_int_t)c->n_ff, "max_position_embeddings", (json_int_t)c->n_ctx, "rms_norm_eps", (double)c->norm_eps,
-        "rope_theta", c->rope_theta, "tie_word_embeddings", (int)c->tied_head, "bos_token_id", id_or_null(c->bos_id), "eos_token_id",
-        id_or_null(c->eos_id), "torch_dtype", "float32", "add_bos_token", (int)c->add_bos);
-    if (root && c->no_positions)
-        json_object_set_new(root, "no_positions", json_true());
-    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(root);
-    if (!text)
-        return fp4_fail(FP4_ERR_MEMORY, "%s: no memory for its text", path);
-    fp4_status status = fp4_write_file(path, text, strlen(text));
-    free(text);
-    return status;
-}

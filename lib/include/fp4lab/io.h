@@ -97,7 +97,9 @@ fp4_status fp4_config_read_json(const char *path, struct fp4_config *out);
 fp4_status fp4_config_from_gguf(const struct fp4_checkpoint *c, struct fp4_config *out);
 /* path as for fp4_checkpoint_open: finds the right one of the two (config.json beside the weights). */
 fp4_status fp4_config_for(const char *path, const struct fp4_checkpoint *c, struct fp4_config *out);
-/* Writes config.json that fp4_config_read_json reads back. */
-fp4_status fp4_config_write_json(const char *path, const struct fp4_config *config);
+/* Writes config.json that fp4_config_read_json reads back (and transformers loads, but for the training write-up's net); dtype: of the weights
+ * beside it, FP4_F32, FP4_F16 or FP4_BF16. */
+fp4_status fp4_config_write(const char *path, const struct fp4_config *config, enum fp4_dtype dtype);
+fp4_status fp4_config_write_json(const char *path, const struct fp4_config *config); /* FP4_F32 */
 
 #endif
