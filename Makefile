@@ -1,5 +1,6 @@
 # fp4lab: `make help` lists the targets, ci/ holds what they run.
 # Variables: PROFILE=smoke|default|full  THREADS=n  SEED=n  OFFLINE=1  OUT=folder  BUILD=folder  CC=gcc|clang-14
+#            MINUTES=n TARGETS="gguf config" (fuzz)
 #            SAN=1 (ASan + UBSan)  PREFIX= DESTDIR= (install)  FP4LAB_GOLDEN=folder (check-golden)
 
 .DEFAULT_GOAL := build
@@ -26,6 +27,9 @@ OPTIMIZE := -O3 -g -fno-math-errno -fno-trapping-math -ffp-contract=off
 ifeq ($(SAN),1)
 OPTIMIZE := -O1 -g -fno-math-errno -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
+ifeq ($(FUZZ),1)
+OPTIMIZE := -O2 -g -fno-math-errno -ffp-contract=off -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
 # pkg-config may not be there yet when `make report` starts on a bare machine: set-up comes first, and the build is a make of its own.
 PKGS     := jansson libpcre2-8 libcrypto
 CPPFLAGS += -Ilib/include -I. -D_GNU_SOURCE -MMD -MP $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -51,7 +55,9 @@ STATS_PROGRAMS := $(patsubst stats/main_%.c,$(BUILD)/%,$(wildcard stats/main_*.c
 PROGRAMS  := $(EXP_PROGRAMS) $(STATS_PROGRAMS) $(if $(TOOL_SRC),$(BUILD)/fp4lab)
 TEST_SRC  := $(sort $(wildcard tests/test_*.c))
 TESTS     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
-TEST_COMMON := $(sort $(filter-out tests/test_%.c,$(wildcard tests/*.c)))
+FUZZ_COMMON := $(sort $(filter-out tests/fuzz/entry.c tests/fuzz/main_%.c,$(wildcard tests/fuzz/*.c)))
+TEST_COMMON := $(sort $(filter-out tests/test_%.c,$(wildcard tests/*.c))) $(FUZZ_COMMON)
+FUZZ_TARGETS := $(shell sed -n 's/.*{"\([a-z_]*\)", fuzz_[a-z_]*}.*/\1/p' tests/fuzz/fuzz.c)
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call objects,$(LIB_SRC)) $(addprefix $(BUILD)/obj/gen/,formats.o methods.o recipes.o)
@@ -69,6 +75,7 @@ STAMP_libstats        := $(STATS_SRC)
 STAMP_libexperiments  := $(EXP_SRC)
 STAMP_tools           := $(TOOL_SRC)
 STAMP_tests           := $(TEST_COMMON)
+STAMP_fuzz            := $(FUZZ_COMMON) $(FUZZ_TARGETS)
 STAMP_bench           := $(CXX) $(CXXFLAGS) $(BENCH_SRC)
 .PHONY: FORCE
 FORCE:
@@ -121,6 +128,23 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(TEST_COMMON)) $(LIBS) 
 	$(link)
 # That suite runs the program itself.
 $(BUILD)/tests/test_tool: | $(BUILD)/fp4lab
+# The parser of fp4lab's command lines is in tools/, which is in no library; the fuzz targets call it.
+FUZZ_TOOLS := $(BUILD)/obj/tools/options.o
+$(TESTS): $(FUZZ_TOOLS)
+
+# ---- fuzzing: one program, which runs the target that it is named after ----
+$(BUILD)/fuzz-seeds: private EXTRA_LIBS := -lcriterion
+$(BUILD)/fuzz-seeds: $(BUILD)/obj/tests/fuzz/main_seeds.o $(call objects,$(TEST_COMMON)) $(FUZZ_TOOLS) $(LIBS) $(BUILD)/stamp/tests
+	$(link)
+FUZZ_OBJ := $(call objects,tests/fuzz/entry.c tests/fuzz/fuzz.c $(wildcard tests/fuzz/target_*.c)) $(FUZZ_TOOLS)
+.PHONY: fuzz-build
+fuzz-build: $(addprefix $(BUILD)/fuzz/,$(FUZZ_TARGETS))
+$(BUILD)/fuzz/all: $(FUZZ_OBJ) $(LIBS) $(BUILD)/stamp/fuzz
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) $(filter %.o,$^) $(LIBS) $(LDLIBS) -o $@
+$(BUILD)/fuzz/%: $(BUILD)/fuzz/all
+	@ln -f $< $@
+
 # Google Benchmark is C++: its shim links with the C++ compiler.
 $(BUILD)/bench: $(BUILD)/obj/bench/main.o $(call objects,$(BENCH_SRC)) $(LIBS) $(BUILD)/stamp/bench
 	$(CXX) $(CXXFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIBS) $(LDLIBS) -lbenchmark -pthread -o $@
@@ -133,7 +157,7 @@ $(BUILD)/bench: $(BUILD)/obj/bench/main.o $(call objects,$(BENCH_SRC)) $(LIBS) $
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(THREADS))
 SCRIPT = MAKE='$(MAKE)' JOBS='$(JOBS)' BUILD='$(BUILD)' PROFILE='$(PROFILE)' THREADS='$(THREADS)' SEED='$(SEED)' OFFLINE='$(OFFLINE)' OUT='$(OUT)'
 
-.PHONY: report check check-golden test mutants bench
+.PHONY: report check check-golden test mutants fuzz bench
 report: ## everything: set-up, build, inputs, experiments, statistics, figures, REPORT.md and report.html in OUT; PROFILE= THREADS= SEED= OFFLINE=1 OUT=
 	@+ci/bootstrap report
 	@+$(SCRIPT) ci/suite
@@ -146,6 +170,9 @@ test: $(TESTS) build ## build and run the test suites only (no set-up, no saniti
 	@ci/test $(BUILD)
 mutants: tests-build build ## plant each bug of tests/mutants in a copy and see the suites catch it
 	@+$(SCRIPT) ci/mutants
+fuzz: ## fuzz the readers of untrusted files with libFuzzer; MINUTES=n for each of TARGETS="..." (default: 1 minute of all); adds to tests/fuzz/ledger.jsonl
+	@+ci/bootstrap report check
+	@+$(SCRIPT) MINUTES='$(or $(MINUTES),1)' ci/fuzz $(TARGETS)
 bench: $(BUILD)/bench ## measure speed and this machine's ceilings into OUT/bench.json
 	@mkdir -p '$(OUT)'
 	$(BUILD)/bench --threads=$(THREADS) --profile=$(PROFILE) --out='$(OUT)/bench.json'
@@ -164,7 +191,7 @@ install: build ## library, headers, fp4lab.pc, and programs into PREFIX= (below 
 uninstall: ## remove what `make install` put there
 	cd '$(DESTDIR)$(PREFIX)' && rm -rf $(patsubst $(BUILD)/%,bin/%,$(PROGRAMS)) lib/libfp4lab.a lib/pkgconfig/fp4lab.pc include/fp4lab share/fp4lab
 clean: ## remove everything that was built (not results)
-	rm -rf $(BUILD) $(BUILD)-san $(BUILD)-clang
+	rm -rf $(BUILD) $(BUILD)-san $(BUILD)-clang $(BUILD)-fuzz
 help: ## this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@sed -n 's/^# \(Variables: .*\)/  \1/p; s/^#  \( *SAN=1 .*\)/  \1/p' $(firstword $(MAKEFILE_LIST))

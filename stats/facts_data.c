@@ -25,6 +25,16 @@ double trial_number(json_t *trial, const char *path) {
     return json_is_number(v) ? json_number_value(v) : NAN;
 }
 
+int64_t trial_count(struct facts *f, json_t *trial, const char *path, int64_t most) {
+    json_t *v = trial_node(trial, path);
+    if (!v)
+        return 0;
+    if (json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) <= most)
+        return json_integer_value(v);
+    facts_broken(f, fp4_fail(FP4_ERR_FORMAT, "trial %.12s…: %s is no count from 0 to %lld", trial_text(trial, "key"), path, (long long)most));
+    return 0;
+}
+
 static bool matches(json_t *trial, const char *field, const char *wanted) {
     return !wanted || strcmp(trial_text(trial, field), wanted) == 0;
 }

@@ -23,6 +23,8 @@ json_t *trial_next(const struct results *r, const struct trial_query *q, size_t 
 const char *trial_text(json_t *trial, const char *path);
 double trial_number(json_t *trial, const char *path);
 json_t *trial_node(json_t *trial, const char *path);
+/* A count at a path, 0 when absent. What is no whole number from 0 to `most` fails the builder and gives 0: memory is taken in proportion to it. */
+int64_t trial_count(struct facts *f, json_t *trial, const char *path, int64_t most);
 
 /* Distinct values of a field ("arm", "item") among an experiment's trials: those of `order` (NULL-terminated) first, then others in the order of their
  * appearance. Returns how many, at most `most`. */

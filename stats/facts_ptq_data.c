@@ -156,7 +156,7 @@ struct ptq_ratio ptq_compare(const struct ptq_section *s, const char *arm, const
         r = one_document(b, a, n);
     } else {
         r.there = true;
-        r.ratio = fact_interval(p.ratio, p.ci.lower, p.ci.upper, (size_t)s->tokens, FACT_RATIO,
+        r.ratio = fact_interval(p.ratio, p.ci.lower, p.ci.upper, s->tokens >= 0 && s->tokens < 0x1p53 ? (size_t)s->tokens : 0, FACT_RATIO,
                                 n > 1 ? "documents as clusters and replicates, two-way, t" : "documents as clusters, t; one replicate");
         r.p = p.log_ratio.p;
         r.text = p.log_ratio.se_clusters;

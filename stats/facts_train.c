@@ -35,7 +35,7 @@ static void load_arm(struct train_section *s, struct train_arm *a, const char *n
         json_t *curve = trial_node(t, "outcome.curve");
         size_t points = json_array_size(curve);
         a->trial[a->n] = t;
-        a->seed[a->n] = (int)trial_number(t, "seed");
+        a->seed[a->n] = (int)trial_number(t, "seed"); /* the reader has seen to its range */
         a->loss[a->n] = trial_number(t, "outcome.final.loss");
         a->accuracy[a->n] = trial_number(t, "outcome.final.accuracy");
         a->clean_loss[a->n] = trial_number(t, "outcome.final.clean_loss");

@@ -24,6 +24,8 @@ static const char *const ORDER[] = {"base", "base_greedy", "tta", "tta_slow", "t
 
 static const char *const PROBABILITY[N_MEASURES] = {"outcome.p_sequence", "outcome.p_exact", "outcome.p_substring"};
 
+enum { MAX_DRAWS = 10000 }; /* of one trial */
+
 static void add_trial(struct tta_section *s, struct tta_arm *a, json_t *t) {
     int item = atoi(trial_text(t, "item"));
     if (item < 1 || item > MAX_TASKS)
@@ -32,8 +34,9 @@ static void add_trial(struct tta_section *s, struct tta_arm *a, json_t *t) {
     a->n[k]++;
     for (int m = 0; m < N_MEASURES; m++)
         a->p[m][k] += trial_number(t, PROBABILITY[m]);
-    a->draws[k] += (int64_t)trial_number(t, "outcome.draws.n");
-    a->hits[k] += (int64_t)trial_number(t, "outcome.draws.substring");
+    int64_t draws = trial_count(s->f, t, "outcome.draws.n", MAX_DRAWS);
+    a->draws[k] += draws;
+    a->hits[k] += trial_count(s->f, t, "outcome.draws.substring", draws);
     json_t *entropy = trial_node(t, "outcome.entropy");
     size_t steps = json_array_size(entropy) < MAX_STEPS ? json_array_size(entropy) : MAX_STEPS;
     for (size_t i = 0; i < steps; i++)

@@ -64,6 +64,11 @@ static bool too_deep(const char *line, size_t n) {
 static bool is_string(json_t *o, const char *name) { return json_is_string(json_object_get(o, name)); }
 static bool is_object(json_t *o, const char *name) { return json_is_object(json_object_get(o, name)); }
 
+static bool is_number(json_t *o, const char *name) {
+    json_t *v = json_object_get(o, name);
+    return json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) <= INT32_MAX;
+}
+
 /* What is wrong with a line of schema 1; NULL when nothing is. */
 static const char *fault_of(json_t *o) {
     if (!json_is_object(o))
@@ -82,8 +87,8 @@ static const char *fault_of(json_t *o) {
         return "neither a trial nor a manifest";
     if (!is_string(o, "key") || !is_string(o, "model") || !is_string(o, "arm") || !is_string(o, "item"))
         return "a trial without key, model, arm or item";
-    if (!json_is_integer(json_object_get(o, "seed")) || !json_is_integer(json_object_get(o, "replicate")))
-        return "a trial without seed or replicate";
+    if (!is_number(o, "seed") || !is_number(o, "replicate"))
+        return "a trial without seed or replicate from 0 to 2147483647";
     if (!is_object(o, "config") || !is_object(o, "outcome") || !is_object(o, "time"))
         return "a trial without config, outcome or time";
     char key[65];

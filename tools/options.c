@@ -99,7 +99,7 @@ fp4_status tool_parse(struct tool_line *line, int argc, char **argv, bool *done)
                                        FIRST_VALUE + (int)i};
     *done = false;
     opterr = 0;
-    optind = 1;
+    optind = 0; /* glibc: start afresh, whatever an earlier line has left */
     for (int value; !*done && (value = getopt_long(argc, argv, ":o:", table, NULL)) != -1;) {
         /* getopt permutes: what it looked at last is before optind */
         const char *bad = optind > 0 && optind <= argc ? argv[optind - 1] : "option";

@@ -1,0 +1,39 @@
+/* safetensors and GGUF: what opens is read through and through, its configuration and its tokenizer too. */
+#include "lib/io/checkpoint.h"
+#include "lib/text/tokenizer.h"
+#include "tests/fuzz/fuzz.h"
+
+static const char TEXT[] = "It's 12 o'clock, <s>na\xc3\xafve\xe4\xb8\xad\n  \xff";
+
+void fuzz_safetensors(const uint8_t *data, size_t size) {
+    struct fp4_checkpoint *c;
+    if (io_checkpoint_parse(FUZZ_NAME, data, size, &c) != FP4_OK) {
+        fuzz_promise_message();
+        return;
+    }
+    fuzz_use_checkpoint(c, data, size);
+    fp4_checkpoint_close(c);
+}
+
+void fuzz_gguf(const uint8_t *data, size_t size) {
+    struct fp4_config config;
+    struct fp4_tokenizer *t;
+    fuzz_safetensors(data, size);
+    struct fp4_checkpoint *c;
+    if (io_checkpoint_parse(FUZZ_NAME, data, size, &c) != FP4_OK)
+        return;
+    if (fp4_config_from_gguf(c, &config) != FP4_OK)
+        fuzz_promise_message();
+    fp4_checkpoint_close(c);
+    if (tokenizer_parse(FUZZ_NAME, data, size, &t) != FP4_OK) {
+        fuzz_promise_message();
+        return;
+    }
+    int32_t *ids;
+    size_t n;
+    if (fp4_tokenize(t, TEXT, sizeof TEXT - 1, true, &ids, &n) == FP4_OK)
+        for (size_t i = 0; i < n; i++)
+            fuzz_promise(ids[i] >= 0 && (size_t)ids[i] < fp4_tokenizer_vocab(t));
+    fp4_free(ids);
+    fp4_tokenizer_close(t);
+}

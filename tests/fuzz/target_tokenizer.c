@@ -1,0 +1,35 @@
+/* tokenizer.json: the tail of the file is also the text that is tokenized. */
+#include <string.h>
+
+#include "lib/text/tokenizer.h"
+#include "tests/fuzz/fuzz.h"
+
+enum { TAIL = 200 };
+
+static void round_trip(const struct fp4_tokenizer *t, const char *text, size_t bytes, bool special) {
+    int32_t *ids;
+    size_t n, decoded;
+    char *back;
+    if (fp4_tokenize(t, text, bytes, special, &ids, &n) != FP4_OK)
+        return;
+    for (size_t i = 0; i < n; i++)
+        fuzz_promise(ids[i] >= 0 && (size_t)ids[i] < fp4_tokenizer_vocab(t));
+    if (fp4_detokenize(t, ids, n, !special, &back, &decoded) == FP4_OK) {
+        fuzz_promise(back[decoded] == 0);
+        fp4_free(back);
+    }
+    fp4_free(ids);
+}
+
+void fuzz_tokenizer_json(const uint8_t *data, size_t size) {
+    static const char text[] = "It's 12 o'clock, don't  \n\t <s>na\xc3\xafve\xe4\xb8\xad\xf0\x9f\x99\x82</s>\xff\xfe";
+    struct fp4_tokenizer *t;
+    if (tokenizer_parse(FUZZ_NAME, data, size, &t) != FP4_OK) {
+        fuzz_promise_message();
+        return;
+    }
+    round_trip(t, text, sizeof text - 1, true);
+    size_t tail = size < TAIL ? size : TAIL;
+    round_trip(t, (const char *)data + size - tail, tail, false);
+    fp4_tokenizer_close(t);
+}
