@@ -2,71 +2,18 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fp4lab/io.h"
 #include "tests/bytes.h"
+#include "tests/program.h"
 #include "tests/support.h"
 #include "tests/vectors.h"
-
-/* The program stands beside the folder of the test binaries. */
-static void program_path(char path[PATH_MAX]) {
-    ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 16);
-    cr_assert_gt(n, 0);
-    path[n] = 0;
-    for (int up = 0; up < 2; up++)
-        *strrchr(path, '/') = 0;
-    strcat(path, "/fp4lab");
-    if (access(path, X_OK) != 0)
-        skip_test("fp4lab", "the program is not built");
-}
-
-struct outcome {
-    int status;
-    char *out, *err;
-};
-
-static char *slurp(int fd) {
-    off_t n = lseek(fd, 0, SEEK_END);
-    char *text = malloc((size_t)n + 1);
-    cr_assert_eq(pread(fd, text, (size_t)n, 0), n);
-    text[n] = 0;
-    close(fd);
-    return text;
-}
-
-static int scratch(void) {
-    char name[] = "/tmp/fp4lab-tool-XXXXXX";
-    int fd = mkstemp(name);
-    cr_assert_geq(fd, 0);
-    unlink(name);
-    return fd;
-}
-
-static struct outcome execute(char *const *argv, int out) {
-    char program[PATH_MAX];
-    program_path(program);
-    int err = scratch(), status;
-    pid_t pid = fork();
-    cr_assert_geq(pid, 0);
-    if (pid == 0) {
-        dup2(out, 1);
-        dup2(err, 2);
-        execv(program, argv);
-        _exit(99);
-    }
-    cr_assert_eq(waitpid(pid, &status, 0), pid);
-    struct outcome o = {WEXITSTATUS(status), slurp(out), slurp(err)};
-    cr_assert(WIFEXITED(status), "%s: killed by signal %d: %s", argv[1] ? argv[1] : "", WTERMSIG(status), o.err);
-    return o;
-}
 
 enum { MAX_ARGS = 32 };
 
@@ -78,13 +25,10 @@ static struct outcome tool(const char *first, ...) {
     for (int i = 2; first && i < MAX_ARGS && (argv[i] = va_arg(list, char *)); i++)
         ;
     va_end(list);
-    return execute(argv, scratch());
+    return program_run(argv, scratch_file());
 }
 
-static void done(struct outcome o) {
-    free(o.out);
-    free(o.err);
-}
+static void done(struct outcome o) { outcome_free(o); }
 
 /* Success without a word on stderr. */
 static void succeeds(struct outcome o) {
@@ -235,22 +179,10 @@ Test(tool, a_full_disk_is_an_error) {
     if (full < 0)
         skip_test("full disk", "no /dev/full");
     char *argv[] = {"fp4lab", "formats", NULL};
-    char program[PATH_MAX];
-    program_path(program);
-    int err = scratch(), status;
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(full, 1);
-        dup2(err, 2);
-        execv(program, argv);
-        _exit(99);
-    }
-    waitpid(pid, &status, 0);
-    close(full);
-    char *text = slurp(err);
-    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 2, "%s", text);
-    cr_assert_not_null(strstr(text, "standard output"));
-    free(text);
+    struct outcome o = program_run(argv, full);
+    cr_assert_eq(o.status, 2, "%s", o.err);
+    cr_assert_not_null(strstr(o.err, "standard output"));
+    outcome_free(o);
 }
 
 /* ---- output forms ---- */
