@@ -15,6 +15,7 @@ struct fp4_embedding {
     size_t d;
     float scale;
     uint32_t replicate;
+    const int32_t *rows; /* [R]: each token's row of the table; NULL: its id */
 };
 
 /* Causal attention of B sequences. Query i of Tq has the position Tk − Tq + i and sees keys 0 … that position. Query head h reads

@@ -34,7 +34,7 @@ static void embed_rows(void *context, size_t task) {
         for (size_t c = 0; c < d; c += COLUMNS) {
             float factor[COLUMNS];
             size_t n = end_of(c, COLUMNS, d) - c;
-            const float *row = l->in + (size_t)l->tokens[t] * d + c;
+            const float *row = l->in + (size_t)(l->e->rows ? l->e->rows : l->tokens)[t] * d + c;
             factors(l->e, l->tokens[t], c, n, factor);
             for (size_t i = 0; i < n; i++)
                 l->out[t * d + c + i] = row[i] * factor[i];

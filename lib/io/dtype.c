@@ -78,7 +78,7 @@ static void convert(enum fp4_dtype type, const uint8_t *p, size_t n, float *y) {
     }
 }
 
-enum { TASK_ELEMENTS = 1 << 18 }; /* a multiple of every block */
+enum { TASK_ELEMENTS = 1 << 16 }; /* a multiple of every block */
 
 struct conversion {
     const struct io_dtype *info;
@@ -86,15 +86,30 @@ struct conversion {
     const uint8_t *data;
     size_t n;
     float *out;
+    _Atomic size_t nonfinite;
 };
 
-static void convert_task(void *context, size_t task) {
-    const struct conversion *c = context;
-    size_t first = task * TASK_ELEMENTS, n = c->n - first < TASK_ELEMENTS ? c->n - first : TASK_ELEMENTS;
-    convert(c->type, c->data + first / c->info->block * c->info->block_bytes, n, c->out + first);
+/* All ones in the exponent: infinity or NaN. */
+static size_t count_nonfinite(size_t n, const float *x) {
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        count += (bits & 0x7f800000) == 0x7f800000;
+    }
+    return count;
 }
 
-fp4_status fp4_stored_to_f32(const struct fp4_stored *t, size_t first, size_t n, float *out) {
+static void convert_task(void *context, size_t task) {
+    struct conversion *c = context;
+    size_t first = task * TASK_ELEMENTS, n = c->n - first < TASK_ELEMENTS ? c->n - first : TASK_ELEMENTS;
+    convert(c->type, c->data + first / c->info->block * c->info->block_bytes, n, c->out + first);
+    size_t nonfinite = count_nonfinite(n, c->out + first); /* the tile is in the cache still */
+    if (nonfinite)
+        c->nonfinite += nonfinite;
+}
+
+fp4_status fp4_stored_read(const struct fp4_stored *t, size_t first, size_t n, float *out, size_t *nonfinite) {
     const struct io_dtype *info = io_dtype_info(t->dtype);
     if (info->block_bytes == 0)
         return fp4_fail(FP4_ERR_UNSUPPORTED, "tensor %s: type %s cannot be converted to fp32", t->name, t->type_name);
@@ -102,9 +117,15 @@ fp4_status fp4_stored_to_f32(const struct fp4_stored *t, size_t first, size_t n,
         return fp4_fail(FP4_ERR_ARG, "tensor %s: elements %zu … +%zu of %zu", t->name, first, n, t->elements);
     if (first % info->block || n % info->block)
         return fp4_fail(FP4_ERR_ARG, "tensor %s: a range of %s must be whole blocks of %zu", t->name, t->type_name, info->block);
-    struct conversion c = {info, t->dtype, t->data + first / info->block * info->block_bytes, n, out};
+    struct conversion c = {info, t->dtype, t->data + first / info->block * info->block_bytes, n, out, 0};
     fp4_parallel_for(n / TASK_ELEMENTS + (n % TASK_ELEMENTS != 0), convert_task, &c);
+    if (nonfinite)
+        *nonfinite = c.nonfinite;
     return FP4_OK;
+}
+
+fp4_status fp4_stored_to_f32(const struct fp4_stored *t, size_t first, size_t n, float *out) {
+    return fp4_stored_read(t, first, n, out, NULL);
 }
 
 fp4_status fp4_stored_rows_to_f32(const struct fp4_stored *t, size_t first_row, size_t n_rows, float *out) {

@@ -74,26 +74,34 @@ static void lay(const struct fp4_config *c, struct bump *b, size_t R, bool grad,
         lay_gradients(c, b, R, a);
 }
 
-fp4_status fp4_arena_prepare(struct fp4_model *m, size_t B, size_t T, bool grad) {
-    struct fp4_arena *a = &m->arena;
+fp4_status fp4_arena_floats(struct fp4_model *m, size_t B, size_t T, bool grad, size_t *floats) {
     struct bump b = {0};
     size_t R;
-    if (a->memory && a->B == B && a->T == T && a->grad == grad)
-        return FP4_OK;
     if (!fp4_size_mul(B, T, &R))
         return fp4_fail(FP4_ERR_ARG, "%zu sequences of %zu tokens are too many", B, T);
-    lay(&m->config, &b, R, grad, a);
+    lay(&m->config, &b, R, grad, &m->arena);
     if (b.overflow)
         return fp4_fail(FP4_ERR_ARG, "%zu sequences of %zu tokens are too many", B, T);
-    if (b.used > a->capacity) {
+    *floats = b.used;
+    return FP4_OK;
+}
+
+fp4_status fp4_arena_prepare(struct fp4_model *m, size_t B, size_t T, bool grad) {
+    struct fp4_arena *a = &m->arena;
+    size_t used = 0;
+    if (a->memory && a->B == B && a->T == T && a->grad == grad)
+        return FP4_OK;
+    a->B = a->T = 0; /* what was laid out is gone from here on */
+    FP4_TRY(fp4_arena_floats(m, B, T, grad, &used));
+    if (used > a->capacity) {
         m->be->free(a->memory);
         a->memory = NULL;
         a->capacity = 0;
-        FP4_TRY(m->be->alloc(b.used, &a->memory));
-        a->capacity = b.used;
+        FP4_TRY(m->be->alloc(used, &a->memory));
+        a->capacity = used;
     }
-    b = (struct bump){.memory = a->memory};
-    lay(&m->config, &b, R, grad, a);
+    struct bump b = {.memory = a->memory};
+    lay(&m->config, &b, B * T, grad, a);
     a->B = B;
     a->T = T;
     a->grad = grad;

@@ -4,8 +4,6 @@
 
 #include "lib/model/internal.h"
 
-enum { ALIGN = 16 }; /* floats: every parameter begins on a cache line */
-
 static size_t add_param(struct fp4_model *m, const char *name, size_t rows, size_t cols) {
     struct fp4_param *p = &m->params[m->n_params];
     snprintf(p->name, sizeof p->name, "%s", name);
@@ -75,23 +73,33 @@ static fp4_status check(const struct fp4_config *c) {
     return FP4_OK;
 }
 
-/* Places every parameter in one allocation. */
-static fp4_status place(struct fp4_model *m) {
-    size_t total = 0;
+static size_t padded(const struct fp4_param *p) { return (p->elements + FP4_PARAM_ALIGN - 1) / FP4_PARAM_ALIGN * FP4_PARAM_ALIGN; }
+
+static fp4_status measure(struct fp4_model *m) {
+    size_t total = 0, bytes;
     for (size_t i = 0; i < m->n_params; i++) {
         struct fp4_param *p = &m->params[i];
-        size_t padded;
-        if (!fp4_size_mul(p->rows, p->cols, &p->elements) || !fp4_size_add(p->elements, ALIGN - 1, &padded) ||
-            !fp4_size_add(total, padded / ALIGN * ALIGN, &total))
+        if (!fp4_size_mul(p->rows, p->cols, &p->elements) || !fp4_size_add(total, p->elements, &total) ||
+            !fp4_size_add(total, FP4_PARAM_ALIGN, &total) || !fp4_size_mul(total, 4 * sizeof(float), &bytes))
             return fp4_fail(FP4_ERR_ARG, "model configuration: %s is too large", p->name);
         m->n_elements += p->elements;
     }
-    m->n_stored = total;
-    FP4_TRY(m->be->alloc(total, &m->data));
+    return FP4_OK;
+}
+
+/* All but what stays in the file, in one allocation. */
+fp4_status fp4_model_place(struct fp4_model *m) {
+    m->n_stored = 0;
+    for (size_t i = 0; i < m->n_params; i++)
+        if (!fp4_weights_in_file(m, i))
+            m->n_stored += padded(&m->params[i]);
+    FP4_TRY(m->be->alloc(m->n_stored, &m->data));
     float *at = m->data;
     for (size_t i = 0; i < m->n_params; i++) {
+        if (fp4_weights_in_file(m, i))
+            continue;
         m->params[i].data = at;
-        at += (m->params[i].elements + ALIGN - 1) / ALIGN * ALIGN;
+        at += padded(&m->params[i]);
     }
     return FP4_OK;
 }
@@ -111,10 +119,10 @@ static fp4_status fill(struct fp4_model *m) {
         add_block(m, i);
     m->final_norm = add_param(m, "model.norm.weight", 1, c->n_embd);
     add_head(m);
-    return place(m);
+    return measure(m);
 }
 
-fp4_status fp4_model_build(const struct fp4_config *config, const struct fp4_backend *backend, struct fp4_model **out) {
+fp4_status fp4_model_shape(const struct fp4_config *config, const struct fp4_backend *backend, struct fp4_model **out) {
     struct fp4_model *m;
     *out = NULL;
     FP4_TRY(check(config));
@@ -131,10 +139,24 @@ fp4_status fp4_model_build(const struct fp4_config *config, const struct fp4_bac
     return FP4_OK;
 }
 
+fp4_status fp4_model_build(const struct fp4_config *config, const struct fp4_backend *backend, struct fp4_model **out) {
+    struct fp4_model *m;
+    *out = NULL;
+    FP4_TRY(fp4_model_shape(config, backend, &m));
+    fp4_status status = fp4_model_place(m);
+    if (status != FP4_OK) {
+        fp4_model_free(m);
+        return status;
+    }
+    *out = m;
+    return FP4_OK;
+}
+
 void fp4_model_free(struct fp4_model *m) {
     if (!m)
         return;
     fp4_arena_release(m);
+    fp4_weights_release(m);
     m->be->free(m->data);
     m->be->free(m->grad);
     fp4_free(m->params);

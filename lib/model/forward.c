@@ -18,7 +18,9 @@ fp4_status fp4_forward_embed(struct fp4_model *m, const int32_t *tokens, size_t 
     struct fp4_embedding e = {.d = m->config.n_embd, .scale = 1.0f, .replicate = m->pass.replicate};
     if (m->config.arch == FP4_ARCH_WRITEUP_D)
         e.scale = (float)sqrt((double)m->config.n_embd);
-    return m->be->embed(&e, R, tokens, m->params[m->embed].data, x);
+    const float *table;
+    FP4_TRY(fp4_weights_embedding(m, tokens, R, &table, &e.rows));
+    return m->be->embed(&e, R, tokens, table, x);
 }
 
 static fp4_status rotate(struct fp4_model *m, const struct fp4_block_acts *a, size_t R, size_t T, size_t first) {
@@ -69,6 +71,7 @@ fp4_status fp4_forward_block(struct fp4_model *m, size_t layer, size_t B, size_t
     const struct fp4_block_acts *a = &m->arena.block[layer];
     size_t R = B * T, d = c->n_embd;
     float *out = layer + 1 < c->n_layer ? m->arena.block[layer + 1].in : m->arena.last;
+    FP4_TRY(fp4_weights_enter(m, layer));
     FP4_TRY(be->norm(R, d, a->in, m->params[b->norm1].data, c->norm_eps, a->norm1, a->rstd1));
     FP4_TRY(project_qkv(m, b, a, R));
     FP4_TRY(rotate(m, a, R, T, cache ? cache->used : 0));

@@ -3,6 +3,7 @@
 
 fp4_status fp4_head_begin(struct fp4_model *m, size_t R, const float *hidden, struct fp4_head *h) {
     const struct fp4_linear *l = &m->linear[m->head];
+    FP4_TRY(fp4_weights_head(m));
     FP4_TRY(fp4_linear_hook_call(m, l, R, hidden));
     FP4_TRY(fp4_linear_operand(m, l, FP4_FWD_X, R, hidden, SCRATCH_HEAD_X, SCRATCH_HEAD_X, &h->x));
     return fp4_linear_operand(m, l, FP4_FWD_W, 0, m->params[l->param].data, SCRATCH_HEAD_W, SCRATCH_HEAD_W, &h->w);

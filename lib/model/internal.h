@@ -5,6 +5,7 @@
 #include "fp4lab/model.h"
 #include "lib/backend/backend.h"
 
+enum { FP4_PARAM_ALIGN = 16 }; /* floats: every parameter begins on a cache line */
 enum { HEAD_ROWS = 256 }; /* rows of logits that exist at a time; a multiple of every block size */
 
 /* Indices of a block's parameters and linear layers; SIZE_MAX: the family has none. */
@@ -42,6 +43,7 @@ struct fp4_buffer {
 
 /* Scratch buffers by use. */
 enum { SCRATCH_A, SCRATCH_B, SCRATCH_HEAD_X, SCRATCH_HEAD_W, SCRATCH_HEAD_WT, SCRATCH_HEAD_XT, SCRATCH_LOGITS, SCRATCH_REFERENCE,
+       SCRATCH_EMBEDDING,
        SCRATCH_COUNT };
 
 struct fp4_model {
@@ -52,7 +54,8 @@ struct fp4_model {
     struct fp4_linear *linear;
     struct fp4_block *block;
     size_t embed, final_norm, head; /* parameters embed and final_norm; linear layer head */
-    float *data, *grad;             /* all parameters, all gradients */
+    float *data, *grad;             /* all parameters but those that stay in their file, all gradients */
+    struct fp4_store *store;        /* weights.c; NULL: all weights are in memory */
     bool *fresh;                    /* [n_params]: gradient counts as zero whatever its memory holds: the first product overwrites it */
     struct fp4_pass pass;
     fp4_linear_hook hook;
@@ -66,6 +69,8 @@ struct fp4_model {
 
 /* arena.c */
 fp4_status fp4_arena_prepare(struct fp4_model *m, size_t B, size_t T, bool grad);
+/* How many floats that takes; the arena's pointers are lost. */
+fp4_status fp4_arena_floats(struct fp4_model *m, size_t B, size_t T, bool grad, size_t *floats);
 void fp4_arena_release(struct fp4_model *m);
 /* A scratch buffer of at least n floats; its contents are lost. */
 fp4_status fp4_scratch(struct fp4_model *m, int use, size_t n, float **out);
@@ -73,6 +78,19 @@ fp4_status fp4_rotary_prepare(struct fp4_model *m, size_t positions);
 
 /* build.c: names, shapes and storage of a configuration's parameters and linear layers */
 fp4_status fp4_model_build(const struct fp4_config *config, const struct fp4_backend *backend, struct fp4_model **out);
+/* The same in two steps: without storage, and storage for what does not stay in the file. */
+fp4_status fp4_model_shape(const struct fp4_config *config, const struct fp4_backend *backend, struct fp4_model **out);
+fp4_status fp4_model_place(struct fp4_model *m);
+
+/* weights.c: makes weights that stay in their file readable through params[].data; nothing to do for weights in memory */
+/* Before a block's parameters are read. */
+fp4_status fp4_weights_enter(struct fp4_model *m, size_t layer);
+/* Before the head's weight is read; it stays. */
+fp4_status fp4_weights_head(struct fp4_model *m);
+/* Table of the embeddings of R tokens; *rows: which row of it each token has, NULL: its id's. */
+fp4_status fp4_weights_embedding(struct fp4_model *m, const int32_t *tokens, size_t R, const float **table, const int32_t **rows);
+bool fp4_weights_in_file(const struct fp4_model *m, size_t param);
+void fp4_weights_release(struct fp4_model *m);
 
 /* linear.c: products under a policy. x [R, n_in], y [R, n_out]. */
 /* An operand as a product takes it: [rows, cols] as stored with row stride ld, or transposed [cols, rows]. */

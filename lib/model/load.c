@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/model/internal.h"
+#include "lib/model/weights.h"
 
 /* GGUF's names of a block's tensors and ours. */
 static const struct { const char *ours, *theirs; } block_names[] = {
@@ -31,20 +31,6 @@ static void gguf_name(const char *ours, char *out, size_t size) {
             snprintf(out, size, "blk.%zu.%s", layer, block_names[i].theirs);
 }
 
-/* GGUF interleaves the halves of each query and key head: its row r is row (r mod 2)·D/2 + r div 2 of the checkpoint. */
-static fp4_status deinterleave(size_t rows, size_t cols, size_t head_dim, float *x) {
-    float *head;
-    FP4_TRY(FP4_NEW(head, head_dim * cols));
-    for (size_t first = 0; first + head_dim <= rows; first += head_dim) {
-        float *at = x + first * cols;
-        memcpy(head, at, head_dim * cols * sizeof *x);
-        for (size_t r = 0; r < head_dim; r++)
-            memcpy(at + (r % 2 * head_dim / 2 + r / 2) * cols, head + r * cols, cols * sizeof *x);
-    }
-    fp4_free(head);
-    return FP4_OK;
-}
-
 static bool is_rotated(const struct fp4_model *m, size_t param) {
     for (size_t i = 0; i < m->n_linear; i++)
         if (m->linear[i].param == param && (m->linear[i].kind == FP4_LIN_Q || m->linear[i].kind == FP4_LIN_K))
@@ -57,22 +43,23 @@ static bool has_shape(const struct fp4_stored *t, const struct fp4_param *p) {
            (t->n_dims == 1 && p->rows == 1 && t->shape[0] == p->cols);
 }
 
-static fp4_status load_param(struct fp4_model *m, const char *path, const struct fp4_checkpoint *c, bool gguf, size_t index, float *host) {
-    struct fp4_param *p = &m->params[index];
-    char name[96];
-    snprintf(name, sizeof name, "%s", p->name);
-    if (gguf)
-        gguf_name(p->name, name, sizeof name);
-    const struct fp4_stored *t = fp4_checkpoint_find(c, name);
-    if (!t)
-        return fp4_fail(FP4_ERR_FORMAT, "%s: no tensor %s, which the configuration asks for", path, name);
-    if (!has_shape(t, p))
-        return fp4_fail(FP4_ERR_FORMAT, "%s: tensor %s has shape [%zu%s%zu] in %d dimensions; the configuration asks for [%zu, %zu]", path, name,
-                        t->shape[0], t->n_dims > 1 ? ", " : " x ", t->n_dims > 1 ? t->shape[1] : (size_t)1, t->n_dims, p->rows, p->cols);
-    FP4_TRY(fp4_stored_to_f32(t, 0, t->elements, host));
-    if (gguf && is_rotated(m, index))
-        FP4_TRY(deinterleave(p->rows, p->cols, m->config.head_dim, host));
-    return m->be->upload(p->elements, host, p->data);
+/* Finds every parameter's tensor. */
+static fp4_status attach(struct fp4_model *m, const char *path, bool gguf) {
+    for (size_t i = 0; i < m->n_params; i++) {
+        const struct fp4_param *p = &m->params[i];
+        char name[96];
+        snprintf(name, sizeof name, "%s", p->name);
+        if (gguf)
+            gguf_name(p->name, name, sizeof name);
+        const struct fp4_stored *t = fp4_checkpoint_find(m->store->checkpoint, name);
+        if (!t)
+            return fp4_fail(FP4_ERR_FORMAT, "%s: no tensor %s, which the configuration asks for", path, name);
+        if (!has_shape(t, p))
+            return fp4_fail(FP4_ERR_FORMAT, "%s: tensor %s has shape [%zu%s%zu] in %d dimensions; the configuration asks for [%zu, %zu]", path,
+                            name, t->shape[0], t->n_dims > 1 ? ", " : " x ", t->n_dims > 1 ? t->shape[1] : (size_t)1, t->n_dims, p->rows, p->cols);
+        m->store->source[i] = (struct fp4_source){.stored = t, .interleaved = gguf && is_rotated(m, i)};
+    }
+    return FP4_OK;
 }
 
 /* A tensor that is in the file and not in the model would change the numbers (a bias, scaled rotary frequencies): refused. A
@@ -94,22 +81,47 @@ static fp4_status check_unknown(struct fp4_model *m, const char *path, const str
     return FP4_OK;
 }
 
-static fp4_status load_all(struct fp4_model *m, const char *path, const struct fp4_checkpoint *c) {
-    bool gguf = strcmp(fp4_checkpoint_kind(c), "gguf") == 0;
+/* Reads everything but what stays in the file. */
+static fp4_status read_weights(struct fp4_model *m) {
     size_t most = 0;
-    float *host;
-    FP4_TRY(check_unknown(m, path, c, gguf));
-    for (size_t i = 0; i < m->n_params; i++)
-        most = m->params[i].elements > most ? m->params[i].elements : most;
-    FP4_TRY(FP4_NEW(host, most));
+    float *host = NULL;
+    for (size_t i = 0; i < m->n_params && !m->be->host_memory; i++)
+        if (!fp4_weights_in_file(m, i) && m->params[i].elements > most)
+            most = m->params[i].elements;
+    if (most)
+        FP4_TRY(FP4_NEW(host, most));
     fp4_status status = FP4_OK;
-    for (size_t i = 0; i < m->n_params && status == FP4_OK; i++)
-        status = load_param(m, path, c, gguf, i, host);
+    for (size_t i = 0; i < m->n_params && status == FP4_OK; i++) {
+        const struct fp4_param *p = &m->params[i];
+        if (fp4_weights_in_file(m, i))
+            continue;
+        status = fp4_store_read(m, i, host ? host : p->data);
+        if (status == FP4_OK && host)
+            status = m->be->upload(p->elements, host, p->data);
+    }
     fp4_free(host);
     return status;
 }
 
-fp4_status fp4_model_load(const char *path, const struct fp4_backend *backend, struct fp4_model **out) {
+static fp4_status load_into(struct fp4_model *m, const char *path, const struct fp4_load *load) {
+    const struct fp4_checkpoint *c = m->store->checkpoint;
+    bool gguf = strcmp(fp4_checkpoint_kind(c), "gguf") == 0;
+    m->store->refuse_nonfinite = load->refuse_nonfinite;
+    FP4_TRY(check_unknown(m, path, c, gguf));
+    FP4_TRY(attach(m, path, gguf));
+    enum fp4_weights_in where = load->weights_in;
+    FP4_TRY(fp4_memory_choose(m, path, load, &where));
+    if (where == FP4_WEIGHTS_FILE)
+        fp4_store_lay_out(m);
+    FP4_TRY(fp4_model_place(m));
+    FP4_TRY(read_weights(m));
+    if (where == FP4_WEIGHTS_FILE)
+        return fp4_store_begin(m);
+    fp4_weights_release(m);
+    return FP4_OK;
+}
+
+fp4_status fp4_model_open(const char *path, const struct fp4_backend *backend, const struct fp4_load *load, struct fp4_model **out) {
     struct fp4_checkpoint *c;
     struct fp4_config config;
     struct fp4_model *m = NULL;
@@ -117,14 +129,21 @@ fp4_status fp4_model_load(const char *path, const struct fp4_backend *backend, s
     FP4_TRY(fp4_checkpoint_open(path, &c));
     fp4_status status = fp4_config_for(path, c, &config);
     if (status == FP4_OK)
-        status = fp4_model_build(&config, backend, &m);
+        status = fp4_model_shape(&config, backend, &m);
     if (status == FP4_OK)
-        status = load_all(m, path, c);
-    fp4_checkpoint_close(c);
+        status = fp4_store_create(m, path, c);
+    if (status != FP4_OK)
+        fp4_checkpoint_close(c); /* no store owns it */
+    else
+        status = load_into(m, path, load);
     if (status != FP4_OK) {
         fp4_model_free(m);
         return status;
     }
     *out = m;
     return FP4_OK;
+}
+
+fp4_status fp4_model_load(const char *path, const struct fp4_backend *backend, struct fp4_model **out) {
+    return fp4_model_open(path, backend, &(struct fp4_load){.weights_in = FP4_WEIGHTS_MEMORY}, out);
 }

@@ -4,6 +4,8 @@
 #include "lib/model/internal.h"
 
 fp4_status fp4_model_enable_grad(struct fp4_model *m) {
+    if (m->store)
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "gradients of weights that stay in their file: load them into memory (--weights-in memory)");
     if (!m->grad)
         FP4_TRY(m->be->alloc(m->n_stored, &m->grad));
     for (size_t i = 0; i < m->n_params; i++)

@@ -1,13 +1,15 @@
 /* Parameters: initial values, host copies, hash, snapshots, files. */
 #include <stdio.h>
 
-#include "lib/model/internal.h"
+#include "lib/model/weights.h"
 
 fp4_status fp4_model_get(struct fp4_model *m, const struct fp4_param *p, float *host) {
-    return m->be->download(p->elements, p->data, host);
+    size_t index = (size_t)(p - m->params);
+    return fp4_weights_in_file(m, index) ? fp4_weights_get(m, index, host) : m->be->download(p->elements, p->data, host);
 }
 fp4_status fp4_model_set(struct fp4_model *m, struct fp4_param *p, const float *host) {
-    return m->be->upload(p->elements, host, p->data);
+    size_t index = (size_t)(p - m->params);
+    return fp4_weights_in_file(m, index) ? fp4_weights_set(m, index, host) : m->be->upload(p->elements, host, p->data);
 }
 fp4_status fp4_model_get_grad(struct fp4_model *m, const struct fp4_param *p, float *host) {
     float *grad;
@@ -78,7 +80,7 @@ struct hash_job {
 };
 
 static fp4_status hash_param(struct fp4_model *m, const struct fp4_param *p, char hex[65]) {
-    if (m->be->host_memory)
+    if (m->be->host_memory && p->data)
         return fp4_sha256_buffer(p->data, p->elements * sizeof *p->data, hex);
     float *host;
     FP4_TRY(FP4_NEW(host, p->elements));
@@ -121,6 +123,8 @@ struct fp4_snapshot {
 fp4_status fp4_model_snapshot(struct fp4_model *m, struct fp4_snapshot **out) {
     struct fp4_snapshot *s;
     *out = NULL;
+    if (fp4_weights_rewritten(m)) /* the file itself is the copy */
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "snapshot of a model whose weights stay in their file and were rewritten: take it before");
     FP4_TRY(FP4_NEW(s, 1));
     s->be = m->be;
     s->n = m->n_stored;
@@ -138,6 +142,8 @@ fp4_status fp4_model_snapshot(struct fp4_model *m, struct fp4_snapshot **out) {
 fp4_status fp4_model_restore(struct fp4_model *m, const struct fp4_snapshot *s) {
     if (s->n != m->n_stored || s->be != m->be)
         return fp4_fail(FP4_ERR_ARG, "snapshot of another model: %zu floats, this one has %zu", s->n, m->n_stored);
+    if (m->store)
+        FP4_TRY(fp4_weights_forget(m));
     return m->be->copy(s->n, s->data, m->data);
 }
 

@@ -31,6 +31,11 @@ fp4_status fp4_fail(fp4_status status, const char *format, ...) __attribute__((f
 /* The message of this thread's last failure; never NULL. "file: what is wrong; what to do". */
 const char *fp4_last_error(void);
 
+/* What the user should know and what is no failure ("file: tensor x: 3 of 4096 values are NaN or infinite"): goes, escaped like an error, to
+ * the program's handler, one message at a time from whatever thread; without a handler it is dropped. */
+void fp4_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void fp4_set_warning_handler(void (*handler)(void *context, const char *message), void *context);
+
 /* Propagates a failure: FP4_TRY(fp4_something(...)); */
 #define FP4_TRY(expression)                    \
     do {                                       \
@@ -153,5 +158,8 @@ double fp4_now(void);
 /* Largest resident set, bytes, of the process so far or since the last reset; a reset that the kernel refuses is silent. */
 size_t fp4_peak_rss(void);
 void fp4_reset_peak_rss(void);
+/* Bytes that this process can still take without swapping: the kernel's MemAvailable, what is left below the limits of its control
+ * groups, or $FP4LAB_MEMORY (bytes) where that is less. SIZE_MAX when nothing is known. */
+size_t fp4_memory_available(void);
 
 #endif

@@ -40,7 +40,9 @@ const char *fp4_checkpoint_kind(const struct fp4_checkpoint *c); /* "safetensors
 /* Converts elements first … first+n−1 to fp32 (exact for F16, BF16; Q types as ggml defines them; F64 rounds; integers convert).
  * For Q types first and n are multiples of the block. */
 fp4_status fp4_stored_to_f32(const struct fp4_stored *t, size_t first, size_t n, float *out);
-/* The same of whole rows, a row being the last dimension: out [n_rows, row]. */
+/* The same, and how many of the values are NaN or infinite. */
+fp4_status fp4_stored_read(const struct fp4_stored *t, size_t first, size_t n, float *out, size_t *nonfinite);
+/* Whole rows, a row being the last dimension: out [n_rows, row]. */
 fp4_status fp4_stored_rows_to_f32(const struct fp4_stored *t, size_t first_row, size_t n_rows, float *out);
 
 /* GGUF metadata. Scalars by key; false when absent or of another kind. */
