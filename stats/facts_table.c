@@ -91,14 +91,20 @@ void table_begin(struct facts *f, const char *name, const char *columns) {
     append(f, "|");
 }
 
-/* Texts come from results: what Markdown or HTML would read as markup is escaped, and a line break becomes a blank. */
+/* Texts come from results: what Markdown or HTML would read as markup is escaped, what cannot be printed too, and a line break becomes a blank. */
 static void append_escaped(struct facts *f, const char *s) {
     char out[2048];
-    size_t n = 0;
-    for (; *s && n + 3 < sizeof out; s++) {
-        if (strchr("\\|*_`<>[]$#~^@{}", *s))
-            out[n++] = '\\';
-        out[n++] = (unsigned char)*s < ' ' ? ' ' : *s;
+    size_t n = 0, left = strlen(s);
+    while (left && n + 2 * FP4_ESCAPED < sizeof out) {
+        char safe[FP4_ESCAPED];
+        size_t used = (unsigned char)*s < ' ' ? 1 : fp4_escape(s, left, safe);
+        for (const char *c = (unsigned char)*s < ' ' ? " " : safe; *c; c++) {
+            if (strchr("\\|*_`<>[]$#~^@{}", *c))
+                out[n++] = '\\';
+            out[n++] = *c;
+        }
+        s += used;
+        left -= used;
     }
     out[n] = '\0';
     append(f, out);

@@ -25,6 +25,9 @@ Test(base, allocation_overflow_is_an_error) {
 Test(base, messages_escape_control_characters) {
     cr_assert_eq(fp4_fail(FP4_ERR_FORMAT, "%s: bad", "a\x1b[31mb\n"), FP4_ERR_FORMAT);
     cr_assert_str_eq(fp4_last_error(), "a\\x1b[31mb\\x0a: bad");
+    /* next line (C1), right-to-left override, line separator, a code point that is none, broken UTF-8; letters of every script stay */
+    fp4_fail(FP4_ERR_FORMAT, "%s", "\xc2\x85\xe2\x80\xae\xe2\x80\xa8\xf3\xa0\x80\x81\xff\xc3 gr\xc3\xbc\xc3\x9f \xe4\xb8\xad \xf0\x9f\x99\x82");
+    cr_assert_str_eq(fp4_last_error(), "\\u0085\\u202e\\u2028\\U000e0001\\xff\\xc3 gr\xc3\xbc\xc3\x9f \xe4\xb8\xad \xf0\x9f\x99\x82");
 }
 
 /* Known answers of Random123's kat_vectors for philox4x32, 10 rounds. */

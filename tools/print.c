@@ -21,14 +21,11 @@ json_t *tool_text(const char *bytes, size_t n) {
 static void write_value(FILE *out, const json_t *value, bool exact) {
     switch (json_typeof(value)) {
     case JSON_STRING:
-        for (const char *s = json_string_value(value), *end = s + json_string_length(value); s < end; s++) {
-            unsigned char c = (unsigned char)*s;
-            if (c == '\n')
-                fputs("\\n", out);
-            else if (c < 0x20 || c == 0x7f)
-                fprintf(out, "\\x%02x", c);
-            else
-                fputc(c, out);
+        for (const char *s = json_string_value(value), *end = s + json_string_length(value); s < end;) {
+            char safe[FP4_ESCAPED];
+            size_t used = fp4_escape(s, (size_t)(end - s), safe);
+            fputs(*s == '\n' ? "\\n" : safe, out);
+            s += used;
         }
         break;
     case JSON_INTEGER: fprintf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value)); break;
@@ -184,7 +181,7 @@ static void print_fields(enum tool_format format, const json_t *fields) {
 static fp4_status print_json(json_t *fields, const char *name, json_t *table) {
     if (table)
         json_object_set(fields, name, table);
-    int rc = json_dumpf(fields, stdout, JSON_INDENT(2));
+    int rc = json_dumpf(fields, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     putchar('\n');
     return rc == 0 ? FP4_OK : fp4_fail(FP4_ERR_IO, "standard output: cannot write");
 }

@@ -7,15 +7,14 @@
 
 static _Thread_local char last_error[1024];
 
-/* Appends src to dst[size], control bytes and DEL as \xNN; cuts at the end of the buffer. UTF-8 passes. */
+/* src made safe to print in dst[size]; cuts at the end of the buffer. */
 static void escape_into(char *dst, size_t size, const char *src) {
-    size_t n = 0;
-    for (; *src && n + 5 < size; src++) {
-        unsigned char c = (unsigned char)*src;
-        if (c < 0x20 || c == 0x7f)
-            n += (size_t)snprintf(dst + n, size - n, "\\x%02x", c);
-        else
-            dst[n++] = (char)c;
+    size_t n = 0, left = strlen(src);
+    while (left && n + FP4_ESCAPED < size) {
+        size_t used = fp4_escape(src, left, dst + n);
+        n += strlen(dst + n);
+        src += used;
+        left -= used;
     }
     dst[n] = 0;
 }

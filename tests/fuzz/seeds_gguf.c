@@ -114,7 +114,7 @@ static void describe_tensors(struct bytes *b) {
     }
 }
 
-/* Small numbers in every type: the scale of a block is its first half word. */
+/* Small numbers in every type: the scale of a block is its first half word, and the minimum of a Q4_1 block its second. */
 static void put_tensor_data(struct bytes *b, size_t i) {
     static const uint16_t half = 0x2c00, bfloat = 0x3d80; /* both 1/16 */
     size_t n = tensor_bytes(i);
@@ -124,7 +124,7 @@ static void put_tensor_data(struct bytes *b, size_t i) {
             float x = 0.01f * (float)((k / 4 * 37 + i) % 21) - 0.1f;
             put(b, &x, 4);
             k += 4;
-        } else if (!block || k % block == 0) {
+        } else if (!block || k % block == 0 || (tensors[i].type == 3 && k % block == 2)) {
             put(b, tensors[i].type == 30 ? &bfloat : &half, 2);
             k += 2;
         } else {

@@ -30,6 +30,11 @@ typedef enum fp4_status {
 fp4_status fp4_fail(fp4_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The message of this thread's last failure; never NULL. "file: what is wrong; what to do". */
 const char *fp4_last_error(void);
+/* The first code point of text (n ≥ 1 bytes) as it may be printed, zero-terminated in out: itself, or \xNN, \uNNNN or \UNNNNNNNN for control
+ * characters (C0, DEL, C1), what reverses or hides text, line separators and unassigned ones; a byte of broken UTF-8 is \xNN. Returns the bytes
+ * read. Messages of fp4_fail have been through it. */
+enum { FP4_ESCAPED = 12 };
+size_t fp4_escape(const char *text, size_t n, char out[FP4_ESCAPED]);
 
 /* What the user should know and what is no failure ("file: tensor x: 3 of 4096 values are NaN or infinite"): goes, escaped like an error, to
  * the program's handler, one message at a time from whatever thread; without a handler it is dropped. */
