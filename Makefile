@@ -31,7 +31,7 @@ ifeq ($(FUZZ),1)
 OPTIMIZE := -O2 -g -fno-math-errno -ffp-contract=off -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
 # pkg-config may not be there yet when `make report` starts on a bare machine: set-up comes first, and the build is a make of its own.
-PKGS     := jansson libpcre2-8 libcrypto libutf8proc
+PKGS     := jansson libpcre2-8 libcrypto libutf8proc libcurl
 CPPFLAGS += -Ilib/include -I. -D_GNU_SOURCE -MMD -MP $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS   := -std=c11 $(WARNINGS) $(OPTIMIZE) -pthread $(EXTRA_CFLAGS)
 CXXFLAGS := -std=c++17 $(WARNINGS) $(OPTIMIZE) $(EXTRA_CFLAGS)

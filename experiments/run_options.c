@@ -98,7 +98,9 @@ static fp4_status take_option(int option, const char *text, struct run_options *
     case OPT_PROFILE: return profile_option(text, o);
     case OPT_SHARD: return shard_option(text, o);
     case OPT_OUT: o->out = text; return *text ? FP4_OK : fp4_fail(FP4_ERR_ARG, "--out: the folder's name is empty");
-    case OPT_OFFLINE: o->offline = true; return FP4_OK;
+    case OPT_OFFLINE:
+        o->offline = true;
+        return setenv("HF_HUB_OFFLINE", "1", 1) == 0 ? FP4_OK : fp4_fail(FP4_ERR_MEMORY, "--offline: no memory");
     case OPT_DRY: o->dry_run = true; return FP4_OK;
     case OPT_LIST: o->list_arms = true; return FP4_OK;
     case OPT_SEEDS:

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "experiments/selftrain.h"
+#include "fp4lab/hub.h"
 
 static const char smollm2_file[] = "SmolLM2-135M-Instruct.Q4_1.gguf";
 static const char smollm2_sha256[] = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
@@ -22,6 +23,16 @@ static void weights_file(const char *path, char file[1100]) {
         snprintf(file, 1100, "%.1000s/model.safetensors.index.json", path);
 }
 
+/* Where a model of the user's is; a repository of the hub is fetched when the cache lacks it. *found, if wanted: which one. */
+static fp4_status locate(const char *name, char path[1024], struct fp4_hub_found *found) {
+    struct fp4_hub_found own;
+    FP4_TRY(fp4_hub_locate(name, NULL, &own));
+    snprintf(path, 1024, "%s", own.path);
+    if (found)
+        *found = own;
+    return FP4_OK;
+}
+
 fp4_status source_find(const char *name, char path[1024], char sha256[65]) {
     char file[1100];
     path[0] = sha256[0] = 0;
@@ -29,8 +40,8 @@ fp4_status source_find(const char *name, char path[1024], char sha256[65]) {
         return FP4_OK;
     if (is_smollm2(name))
         FP4_TRY(fp4_asset_find(smollm2_file, path, 1024));
-    else if (snprintf(path, 1024, "%s", name) >= 1024)
-        return fp4_fail(FP4_ERR_ARG, "--model: path too long");
+    else
+        FP4_TRY(locate(name, path, NULL));
     weights_file(path, file);
     FP4_TRY(fp4_sha256_file(file, sha256));
     if (is_smollm2(name) && strcmp(sha256, smollm2_sha256) != 0)
@@ -44,7 +55,10 @@ json_t *source_identity(const char *name) {
         return json_pack("{s:o}", "trained", selftrain_settings());
     if (is_smollm2(name))
         return json_pack("{s:s}", "sha256", smollm2_sha256);
-    return source_find(name, path, sha256) == FP4_OK ? json_pack("{s:s}", "sha256", sha256) : NULL;
+    struct fp4_hub_found found;
+    if (source_find(name, path, sha256) != FP4_OK || locate(name, path, &found) != FP4_OK)
+        return NULL;
+    return *found.repo ? json_pack("{s:s,s:s,s:s}", "repo", found.repo, "commit", found.commit, "sha256", sha256) : json_pack("{s:s}", "sha256", sha256);
 }
 
 fp4_status source_note(struct run_plan *plan, const char *name, bool *there) {

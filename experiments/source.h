@@ -2,7 +2,8 @@
  *
  *   smollm2      the pinned GGUF file in the asset cache (ci/fetch)
  *   selftrained  a small Llama trained here on the generated corpus; made once, kept as safetensors in the asset cache
- *   PATH         a folder or GGUF file of the user's */
+ *   PATH         a folder or GGUF file of the user's
+ *   ORG/NAME     a repository of a model hub, with [@REVISION][:FILE] (fp4lab/hub.h): from the cache, else fetched */
 #ifndef FP4LAB_EXPERIMENTS_SOURCE_H
 #define FP4LAB_EXPERIMENTS_SOURCE_H
 

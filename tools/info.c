@@ -108,8 +108,11 @@ static json_t *head_fields(const char *path, const struct fp4_checkpoint *c) {
     return fields;
 }
 
-static fp4_status show(const char *path, enum tool_format format, bool metadata, bool statistics) {
+static fp4_status show(const char *name, enum tool_format format, bool metadata, bool statistics) {
     struct fp4_checkpoint *c;
+    struct fp4_hub_found found;
+    FP4_TRY(tool_locate(name, &found));
+    const char *path = found.path;
     FP4_TRY(fp4_checkpoint_open(path, &c));
     json_t *table = json_array();
     fp4_status status = FP4_OK;

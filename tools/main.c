@@ -7,6 +7,7 @@ static const struct {
     const char *name, *summary;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"fetch", "a checkpoint from a model hub, into Hugging Face's cache", command_fetch},
     {"info", "what is in a checkpoint: configuration, tensors, metadata", command_info},
     {"formats", "the spellings of all number formats", command_formats},
     {"quantize", "error and bytes of a checkpoint's tensors in given formats", command_quantize},

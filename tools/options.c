@@ -7,7 +7,7 @@
 
 #include "tools/tool.h"
 
-enum { MAX_OPTIONS = 32, FIRST_VALUE = 1000, VALUE_THREADS = 900, VALUE_HELP };
+enum { MAX_OPTIONS = 32, FIRST_VALUE = 1000, VALUE_THREADS = 900, VALUE_OFFLINE, VALUE_HELP };
 
 static const char *const formats[] = {"text", "json", "csv", "md"};
 
@@ -22,6 +22,7 @@ static void print_help(const struct tool_line *line) {
         print_option("--", line->options[i].name, line->options[i].argument, line->options[i].help);
     print_option("-o, --", "output", "FORMAT", "text, json, csv or md (default: text)");
     print_option("--", "threads", "N", "threads (default: all processors); results do not depend on it");
+    print_option("--", "offline", NULL, "a model by name from the cache only, never from the network");
     print_option("--", "help", NULL, "this text");
     if (line->notes)
         printf("\n%s\n", line->notes);
@@ -81,6 +82,7 @@ static fp4_status handle(struct tool_line *line, int value, const char *bad, boo
         FP4_TRY(read_count("threads", optarg, &threads));
         fp4_set_threads((int)threads);
         return FP4_OK;
+    case VALUE_OFFLINE: return setenv("HF_HUB_OFFLINE", "1", 1) == 0 ? FP4_OK : fp4_fail(FP4_ERR_MEMORY, "--offline: no memory");
     case VALUE_HELP:
         print_help(line);
         *done = true;
@@ -93,9 +95,10 @@ static fp4_status handle(struct tool_line *line, int value, const char *bad, boo
 fp4_status tool_parse(struct tool_line *line, int argc, char **argv, bool *done) {
     struct option table[MAX_OPTIONS] = {{"output", required_argument, NULL, 'o'},
                                         {"threads", required_argument, NULL, VALUE_THREADS},
+                                        {"offline", no_argument, NULL, VALUE_OFFLINE},
                                         {"help", no_argument, NULL, VALUE_HELP}};
-    for (size_t i = 0; i < line->n_options && i + 4 < MAX_OPTIONS; i++)
-        table[3 + i] = (struct option){line->options[i].name, line->options[i].argument ? required_argument : no_argument, NULL,
+    for (size_t i = 0; i < line->n_options && i + 5 < MAX_OPTIONS; i++)
+        table[4 + i] = (struct option){line->options[i].name, line->options[i].argument ? required_argument : no_argument, NULL,
                                        FIRST_VALUE + (int)i};
     *done = false;
     opterr = 0;

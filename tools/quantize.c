@@ -7,6 +7,7 @@
 enum { MAX_FORMATS = 32 };
 
 struct request {
+    struct fp4_hub_found found;
     const char *path, *tensor, *out;
     size_t seed;
     bool all, each;
@@ -211,7 +212,8 @@ static fp4_status run(const struct request *r) {
 }
 
 static fp4_status read_formats(const struct tool_line *line, struct request *r) {
-    r->path = line->args[0];
+    FP4_TRY(tool_locate(line->args[0], &r->found));
+    r->path = r->found.path;
     r->n_formats = line->n_args - 1;
     for (size_t i = 0; i < r->n_formats; i++)
         FP4_TRY(fp4_quantizer_parse(line->args[i + 1], &r->formats[i]));

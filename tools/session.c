@@ -7,10 +7,14 @@
 
 enum { TEXT_MAX = 1 << 30 };
 
+fp4_status tool_locate(const char *model, struct fp4_hub_found *out) { return fp4_hub_locate(model, NULL, out); }
+
 fp4_status tool_open_tokenizer(const char *model, struct fp4_tokenizer **out) {
     if (!model)
         return fp4_fail(FP4_ERR_ARG, "--model is missing; name a GGUF file, a tokenizer.json, or a folder that holds one");
-    return fp4_tokenizer_open(model, out);
+    struct fp4_hub_found found;
+    FP4_TRY(tool_locate(model, &found));
+    return fp4_tokenizer_open(found.path, out);
 }
 
 fp4_status tool_read_text(const char *file, const char *literal, char **text, size_t *n) {
@@ -91,8 +95,14 @@ static fp4_status open_all(const struct tool_input *in, bool begin, struct tool_
 }
 
 fp4_status tool_open(const struct tool_input *in, bool begin, struct tool_session *out) {
+    struct tool_input here = *in;
+    struct fp4_hub_found found;
     *out = (struct tool_session){0};
-    fp4_status status = open_all(in, begin, out);
+    fp4_status status = in->model ? tool_locate(in->model, &found) : FP4_OK;
+    if (in->model)
+        here.model = found.path;
+    if (status == FP4_OK)
+        status = open_all(&here, begin, out);
     if (status != FP4_OK)
         tool_close(out);
     return status;

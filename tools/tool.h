@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "fp4lab/hub.h"
 #include "fp4lab/model.h"
 #include "fp4lab/text.h"
 
@@ -23,7 +24,7 @@ struct tool_option {
 
 enum tool_format { TOOL_TEXT, TOOL_JSON, TOOL_CSV, TOOL_MD };
 
-/* A subcommand's command line. -o, --threads and --help are understood by all. */
+/* A subcommand's command line. -o, --threads, --offline and --help are understood by all. */
 struct tool_line {
     const char *name, *positional; /* "FILE" or "" */
     const char *summary, *notes;   /* notes: printed at the end of --help, or NULL */
@@ -62,7 +63,9 @@ struct tool_session {
     int32_t *ids;
     size_t n_ids;
 };
-/* The tokenizer of a model's path. */
+/* Where a model is that a command line names: a path, or ORG/NAME[@REVISION][:FILE] in the cache or fetched. */
+fp4_status tool_locate(const char *model, struct fp4_hub_found *out);
+/* The tokenizer of a model's path or name. */
 fp4_status tool_open_tokenizer(const char *model, struct fp4_tokenizer **out);
 /* The text that the options name (a file or literal), fp4_alloc'ed. */
 fp4_status tool_read_text(const char *file, const char *literal, char **text, size_t *n);
@@ -79,7 +82,7 @@ void tool_add_policy(json_t *fields, const struct tool_input *in);
 
 /* The options that open a model, into a struct tool_input. */
 #define TOOL_MODEL_OPTIONS(in)                                                                                                      \
-    {"model", "PATH", TOOL_STRING, &(in).model, "a folder with safetensors and config.json, or a GGUF file"},                       \
+    {"model", "PATH", TOOL_STRING, &(in).model, "a folder with safetensors and config.json, a GGUF file, or ORG/NAME of a hub"},   \
     {"text", "FILE", TOOL_STRING, &(in).text, "text to read, with the tokenizer of the model"},                                     \
     {"tokens", "IDS", TOOL_STRING, &(in).tokens, "token ids instead of text, as 1,2,3"},                                            \
     {"weights", "FORMAT", TOOL_QUANTIZER, &(in).weights, "quantize the weights of linear layers (default: none)"},                  \
@@ -88,6 +91,7 @@ void tool_add_policy(json_t *fields, const struct tool_input *in);
     {"seed", "N", TOOL_COUNT, &(in).seed, "seed of stochastic rounding, Hadamard signs and sampling (default: 1)"}
 
 /* ---- subcommands: argv[0] is the subcommand's name; the exit status ---- */
+int command_fetch(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_formats(int argc, char **argv);
 int command_quantize(int argc, char **argv);
