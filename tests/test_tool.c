@@ -67,7 +67,7 @@ static const char *tiny(void) { return golden_file("models/llama-tiny"); }
 /* ---- help and errors ---- */
 
 Test(tool, help_and_version) {
-    static const char *const commands[] = {"info", "formats", "quantize", "tokenize", "logits", "perplexity", "generate"};
+    static const char *const commands[] = {"info", "formats", "quantize", "tokenize", "logits", "perplexity", "generate", "export"};
     struct outcome help = tool("--help", NULL);
     succeeds(help);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {

@@ -15,6 +15,7 @@ static const struct {
     {"logits", "next-token logits of a model after a text", command_logits},
     {"perplexity", "perplexity of a model on a text, quantized or not", command_perplexity},
     {"generate", "continue a prompt", command_generate},
+    {"export", "write a checkpoint in another container, element type or format", command_export},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

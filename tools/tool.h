@@ -99,6 +99,7 @@ int command_tokenize(int argc, char **argv);
 int command_logits(int argc, char **argv);
 int command_perplexity(int argc, char **argv);
 int command_generate(int argc, char **argv);
+int command_export(int argc, char **argv);
 
 /* Prints the last error as one line and returns TOOL_ERROR. */
 int tool_error(void);

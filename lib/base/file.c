@@ -1,4 +1,4 @@
-/* Files: read-only maps, bounded reads, atomic writes. */
+/* Files: read-only maps, bounded reads, folders. */
 #include "fp4lab/base.h"
 
 #include <errno.h>
@@ -54,52 +54,6 @@ fp4_status fp4_read_file(const char *path, size_t limit, char **text, size_t *si
             *size = map.size;
     }
     fp4_map_close(&map);
-    return status;
-}
-
-static fp4_status write_all(int fd, const char *path, const void *data, size_t bytes) {
-    const char *p = data;
-    while (bytes) {
-        ssize_t n = write(fd, p, bytes);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return fp4_fail(FP4_ERR_IO, "%s: cannot write: %s", path, strerror(errno));
-        p += n;
-        bytes -= (size_t)n;
-    }
-    return FP4_OK;
-}
-
-static fp4_status sync_file(int fd, const char *path) {
-    if (fsync(fd) != 0 && errno != EINVAL)
-        return fp4_fail(FP4_ERR_IO, "%s: cannot write: %s", path, strerror(errno));
-    return FP4_OK;
-}
-
-fp4_status fp4_write_file(const char *path, const void *data, size_t bytes) {
-    return fp4_write_pieces(path, &(struct fp4_piece){data, bytes}, 1);
-}
-
-fp4_status fp4_write_pieces(const char *path, const struct fp4_piece *pieces, size_t n_pieces) {
-    char temporary[4096];
-    int n = snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid());
-    if (n < 0 || (size_t)n >= sizeof temporary)
-        return fp4_fail(FP4_ERR_ARG, "%s: path too long", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return fp4_fail(FP4_ERR_IO, "%s: cannot create: %s", temporary, strerror(errno));
-    fp4_status status = FP4_OK;
-    for (size_t i = 0; i < n_pieces && status == FP4_OK; i++)
-        status = write_all(fd, path, pieces[i].data, pieces[i].bytes);
-    if (status == FP4_OK)
-        status = sync_file(fd, path);
-    if (close(fd) != 0 && status == FP4_OK)
-        status = fp4_fail(FP4_ERR_IO, "%s: cannot write: %s", path, strerror(errno));
-    if (status == FP4_OK && rename(temporary, path) != 0)
-        status = fp4_fail(FP4_ERR_IO, "%s: cannot rename into place: %s", path, strerror(errno));
-    if (status != FP4_OK)
-        unlink(temporary);
     return status;
 }
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/io/checkpoint.h"
+#include "lib/io/encode.h"
 
 static fp4_status tensor_bytes(const char *path, const struct fp4_tensor_out *t, size_t *bytes) {
     const struct io_dtype *info = io_dtype_info(t->dtype);
@@ -54,29 +54,49 @@ static fp4_status encode_header(json_t *header, const char *path, uint8_t **out,
     return status;
 }
 
-static fp4_status write_all(const char *path, const struct fp4_tensor_out *tensors, size_t n, json_t *header, struct fp4_piece *pieces) {
-    size_t end = 0;
+static fp4_status put_all(struct fp4_writer *w, const struct fp4_tensor_out *tensors, size_t n, const size_t *bytes, struct io_values *v) {
+    for (size_t i = 0; i < n; i++)
+        FP4_TRY(io_put_tensor(w, v, &tensors[i], i, bytes[i]));
+    return FP4_OK;
+}
+
+static fp4_status write_all(const char *path, const struct fp4_tensor_out *tensors, size_t n, json_t *header, size_t *bytes, struct io_values *v) {
+    size_t end = 0, head_bytes = 0;
+    uint8_t *head;
+    struct fp4_writer *w = NULL;
     /* transformers loads only files that name the framework which made them */
     json_object_set_new(header, "__metadata__", json_pack("{s:s}", "format", "pt"));
     for (size_t i = 0; i < n; i++) {
-        pieces[i + 1].data = tensors[i].data;
-        FP4_TRY(tensor_bytes(path, &tensors[i], &pieces[i + 1].bytes));
-        FP4_TRY(add_entry(header, path, &tensors[i], pieces[i + 1].bytes, &end));
+        FP4_TRY(tensor_bytes(path, &tensors[i], &bytes[i]));
+        FP4_TRY(add_entry(header, path, &tensors[i], bytes[i], &end));
     }
-    uint8_t *head;
-    FP4_TRY(encode_header(header, path, &head, &pieces[0].bytes));
-    pieces[0].data = head;
-    fp4_status status = fp4_write_pieces(path, pieces, n + 1);
+    FP4_TRY(encode_header(header, path, &head, &head_bytes));
+    fp4_status status = fp4_writer_open(path, head_bytes + end, &w);
+    if (status == FP4_OK)
+        status = fp4_writer_put(w, head, head_bytes);
+    if (status == FP4_OK)
+        status = put_all(w, tensors, n, bytes, v);
     fp4_free(head);
+    if (status == FP4_OK)
+        return fp4_writer_commit(w);
+    fp4_writer_abandon(w);
+    return status;
+}
+
+fp4_status fp4_safetensors_stream(const char *path, const struct fp4_tensor_out *tensors, size_t n, fp4_tensor_values values, void *context) {
+    size_t *bytes;
+    struct io_values v;
+    FP4_TRY(FP4_NEW(bytes, n));
+    json_t *header = json_object();
+    fp4_status status = io_values_open(&v, tensors, n, values, context);
+    if (status == FP4_OK)
+        status = header ? write_all(path, tensors, n, header, bytes, &v) : fp4_fail(FP4_ERR_MEMORY, "%s: no memory for the header", path);
+    json_decref(header);
+    io_values_close(&v);
+    fp4_free(bytes);
     return status;
 }
 
 fp4_status fp4_safetensors_write(const char *path, const struct fp4_tensor_out *tensors, size_t n) {
-    struct fp4_piece *pieces;
-    FP4_TRY(FP4_NEW(pieces, n + 1));
-    json_t *header = json_object();
-    fp4_status status = header ? write_all(path, tensors, n, header, pieces) : fp4_fail(FP4_ERR_MEMORY, "%s: no memory for the header", path);
-    json_decref(header);
-    fp4_free(pieces);
-    return status;
+    return fp4_safetensors_stream(path, tensors, n, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Parameters: initial values, host copies, hash, snapshots, files. */
+/* Parameters: initial values, host copies, hash, snapshots. */
 #include <stdio.h>
 
 #include "lib/model/weights.h"
@@ -152,37 +152,4 @@ void fp4_snapshot_free(struct fp4_snapshot *s) {
         return;
     s->be->free(s->data);
     fp4_free(s);
-}
-
-/* ---- files ---- */
-
-static fp4_status write_weights(struct fp4_model *m, const char *path, struct fp4_tensor_out *tensors, float *host) {
-    size_t at = 0;
-    for (size_t i = 0; i < m->n_params; i++) {
-        const struct fp4_param *p = &m->params[i];
-        FP4_TRY(fp4_model_get(m, p, host + at));
-        tensors[i] = (struct fp4_tensor_out){.name = p->name, .dtype = FP4_F32, .n_dims = p->rows > 1 ? 2 : 1, .data = host + at};
-        tensors[i].shape[0] = p->rows > 1 ? p->rows : p->cols;
-        tensors[i].shape[1] = p->rows > 1 ? p->cols : 0;
-        at += p->elements;
-    }
-    return fp4_safetensors_write(path, tensors, m->n_params);
-}
-
-fp4_status fp4_model_save(struct fp4_model *m, const char *folder) {
-    char path[4096];
-    struct fp4_tensor_out *tensors;
-    float *host = NULL;
-    if (snprintf(path, sizeof path, "%s/model.safetensors", folder) >= (int)sizeof path)
-        return fp4_fail(FP4_ERR_ARG, "%s: the path is too long", folder);
-    FP4_TRY(fp4_make_dirs(folder));
-    FP4_TRY(FP4_NEW(tensors, m->n_params));
-    fp4_status status = FP4_NEW(host, m->n_elements);
-    if (status == FP4_OK)
-        status = write_weights(m, path, tensors, host);
-    fp4_free(host);
-    fp4_free(tensors);
-    FP4_TRY(status);
-    snprintf(path, sizeof path, "%s/config.json", folder);
-    return fp4_config_write_json(path, &m->config);
 }

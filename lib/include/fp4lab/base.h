@@ -144,6 +144,13 @@ struct fp4_piece {
     size_t bytes;
 };
 fp4_status fp4_write_pieces(const char *path, const struct fp4_piece *pieces, size_t n);
+/* Same, piece by piece. bytes: of the whole file where that is known, else 0; a disk with less room is FP4_ERR_IO before anything is written.
+ * Commit gives the file its name, abandon leaves nothing behind (NULL is fine); either frees the writer, and so does a failed commit. */
+struct fp4_writer;
+fp4_status fp4_writer_open(const char *path, uint64_t bytes, struct fp4_writer **out);
+fp4_status fp4_writer_put(struct fp4_writer *w, const void *data, size_t bytes);
+fp4_status fp4_writer_commit(struct fp4_writer *w);
+void fp4_writer_abandon(struct fp4_writer *w);
 /* mkdir -p. */
 fp4_status fp4_make_dirs(const char *path);
 

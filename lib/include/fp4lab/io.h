@@ -77,6 +77,10 @@ struct fp4_tensor_out {
     const void *data;
 };
 fp4_status fp4_safetensors_write(const char *path, const struct fp4_tensor_out *tensors, size_t n);
+/* Same, where a tensor may have no data: then it is F32, F16 or BF16 (nearest even), and values(context, i, x) gives tensor i's values in fp32 when its
+ * turn comes. Memory for the largest tensor is all it takes. */
+typedef fp4_status (*fp4_tensor_values)(void *context, size_t i, float *x);
+fp4_status fp4_safetensors_stream(const char *path, const struct fp4_tensor_out *tensors, size_t n, fp4_tensor_values values, void *context);
 
 /* ---- configuration of a model ---- */
 

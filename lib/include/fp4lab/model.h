@@ -22,7 +22,7 @@ fp4_status fp4_model_load(const char *path, const struct fp4_backend *backend, s
 fp4_status fp4_model_create(const struct fp4_config *config, uint32_t seed, const struct fp4_backend *backend, struct fp4_model **out);
 void fp4_model_free(struct fp4_model *m);
 const struct fp4_config *fp4_model_config(const struct fp4_model *m);
-/* Writes config.json and model.safetensors (F32, names as Hugging Face's) into a folder. */
+/* fp4_model_export as F32, over what is there. */
 fp4_status fp4_model_save(struct fp4_model *m, const char *folder);
 
 /* Parameters, in a fixed order; names as in the checkpoint family ("model.layers.0.self_attn.q_proj.weight"). A tied head is
@@ -127,5 +127,19 @@ fp4_status fp4_optimizer_reset(struct fp4_optimizer *o); /* moments to 0, step c
 /* Optionally clips to max_norm (≤ 0: no): gradients times min(1, max_norm/(norm + 1e-6)). *norm (may be NULL): before clipping. Frozen
  * weights (policy.frozen_weight) are not touched, neither step nor decay. */
 fp4_status fp4_optimizer_step(struct fp4_optimizer *o, const struct fp4_adamw *h, double max_norm, double *norm);
+
+/* ---- writing checkpoints ---- */
+struct fp4_export {
+    enum fp4_dtype dtype;           /* F32, F16 or BF16, nearest even; GGUF: of matrices, and Q8_0 too (F16 where rows are no multiple of 32); its vectors are F32 */
+    struct fp4_quantizer weights;   /* not none: linear layers' weights are rounded to it and back first, to the values that a policy with it reads */
+    bool head;                      /* the head's too. FP4_ERR_ARG with a tied head, which a checkpoint holds once */
+    uint32_t seed;                  /* of stochastic rounding and Hadamard signs, as in fp4_pass */
+    size_t shard_bytes;             /* safetensors files get no larger, but for a tensor that is; 0: 5·10⁹ */
+    bool force;                     /* over a checkpoint that is there; else FP4_ERR_ARG */
+};
+/* Into a folder, as Hugging Face transformers loads it (but for the training write-up's net, which it does not know): model.safetensors, or shards and
+ * their index, generation_config.json, and config.json last. Streams: takes the memory of the largest tensor. Equal models give equal bytes. Each file
+ * appears whole or not at all. *bytes (may be NULL): of the weights. */
+fp4_status fp4_model_export(struct fp4_model *m, const char *folder, const struct fp4_export *o, uint64_t *bytes);
 
 #endif

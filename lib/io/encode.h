@@ -1,0 +1,25 @@
+/* fp32 values into the element types that files are written in. */
+#ifndef FP4LAB_IO_ENCODE_H
+#define FP4LAB_IO_ENCODE_H
+
+#include "lib/io/checkpoint.h"
+
+/* n values (whole blocks) of tensor `name` into out: F32, F16 and BF16 to nearest even, Q8_0 as ggml defines it. NaN and infinity pass but in Q8_0.
+ * FP4_ERR_NUMERIC: a finite value is too large for F16, or one is not finite for Q8_0; FP4_ERR_UNSUPPORTED: another type. */
+fp4_status io_encode(const char *name, enum fp4_dtype type, size_t n, const float *x, uint8_t *out);
+
+struct io_values {
+    fp4_tensor_values get;
+    void *context;
+    float *x;       /* room for the largest tensor */
+    uint8_t *chunk; /* encoded, CHUNK elements at a time */
+};
+/* Room for tensors [n] that have no data of their own. */
+fp4_status io_values_open(struct io_values *v, const struct fp4_tensor_out *tensors, size_t n, fp4_tensor_values get, void *context);
+void io_values_close(struct io_values *v);
+/* Tensor i's bytes into the file: its data, or its values when it has none. */
+fp4_status io_put_tensor(struct fp4_writer *w, struct io_values *v, const struct fp4_tensor_out *t, size_t i, size_t bytes);
+/* Elements; false on overflow. */
+bool io_out_elements(const struct fp4_tensor_out *t, size_t *elements);
+
+#endif
