@@ -1,0 +1,19 @@
+"""transformers_logits.py IDS FOLDER...: last-position logits of each checkpoint as transformers computes them in fp32 on the CPU, one JSON
+array a line. IDS: 1,2,3. Exit 77: a package is missing."""
+import json
+import sys
+
+try:
+    import torch
+    from transformers import AutoModelForCausalLM
+except ImportError as missing:
+    print(missing, file=sys.stderr)
+    sys.exit(77)
+
+torch.set_num_threads(1)
+ids = torch.tensor([[int(i) for i in sys.argv[1].split(",")]])
+for folder in sys.argv[2:]:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        logits = model(ids % model.config.vocab_size).logits[0, -1]
+    print(json.dumps([float(x) for x in logits]))
