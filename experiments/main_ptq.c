@@ -67,7 +67,7 @@ struct evaluation {
     const char *model; /* the workload's, or the user's path */
     size_t n_windows;
     struct ptq_text text;
-    float *reference;  /* [n_windows, length, n_embd]: final hidden states of the unquantized model */
+    float *reference;  /* [n_windows, length, width]: final hidden states of the unquantized model */
     bool open;
 };
 struct payload {
@@ -230,7 +230,7 @@ static fp4_status restore(struct ptq *s) {
 
 /* Opens the text and computes the unquantized model's hidden states on it. */
 static fp4_status use_evaluation(struct ptq *s, struct evaluation *e) {
-    size_t length = e->work->length, width = fp4_model_config(s->source.model)->n_embd, first;
+    size_t length = e->work->length, width = fp4_model_width(s->source.model), first;
     if (!e->open) {
         FP4_TRY(ptq_text_open(&s->source, e->work->text, &e->text));
         e->open = true;
@@ -305,7 +305,7 @@ struct scores {
 };
 
 static fp4_status score_windows(struct ptq *s, struct evaluation *e, struct scores *x) {
-    size_t length = e->work->length, width = fp4_model_config(s->source.model)->n_embd, first;
+    size_t length = e->work->length, width = fp4_model_width(s->source.model), first;
     for (size_t w = 0; w < e->n_windows; w++) {
         struct fp4_score score = {.nll = x->nll, .kl = x->kl, .top1 = x->top1, .reference = e->reference + w * length * width};
         FP4_TRY(ptq_text_window(&e->text, w, e->n_windows, length, &first));

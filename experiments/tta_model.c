@@ -16,9 +16,15 @@ static fp4_status copy_param(struct fp4_model *from, const char *name, struct fp
     return status;
 }
 
+static const struct fp4_param *tied_weight(struct fp4_model *m) {
+    size_t i = 0;
+    while (fp4_model_linear(m, i)->kind != FP4_LIN_HEAD)
+        i++;
+    return fp4_model_param(m, fp4_model_linear(m, i)->param);
+}
+
 /* The same weights with the head as a parameter of its own, equal to the embedding at first. */
 static fp4_status untie(struct source *s) {
-    static const char head[] = "lm_head.weight", embedding[] = "model.embed_tokens.weight";
     struct fp4_config config = *fp4_model_config(s->model);
     struct fp4_model *untied;
     if (!config.tied_head)
@@ -28,7 +34,8 @@ static fp4_status untie(struct source *s) {
     fp4_status status = FP4_OK;
     for (size_t i = 0; status == FP4_OK && i < fp4_model_n_params(untied); i++) {
         struct fp4_param *p = fp4_model_param(untied, i);
-        status = copy_param(s->model, strcmp(p->name, head) == 0 ? embedding : p->name, untied, p);
+        bool head = strcmp(p->name, "lm_head.weight") == 0;
+        status = copy_param(s->model, head ? tied_weight(s->model)->name : p->name, untied, p);
     }
     if (status != FP4_OK) {
         fp4_model_free(untied);

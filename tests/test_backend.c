@@ -71,8 +71,15 @@ static size_t run_kernels(const struct fp4_nn_kernels *k, size_t n, float *const
     k->norm_backward_weight(1, n, n, x, w, y, t), KEEP(t, n);
     k->rotate(n, t, u, x, y, false), KEEP(t, n), KEEP(u, n);
     k->rotate(n, t, u, x, y, true), KEEP(t, n), KEEP(u, n);
-    k->silu(n, x, t), KEEP(t, n);
-    k->silu_backward(n, x, y, t), KEEP(t, n);
+    out[at] = k->layer_norm(n, x, w, z, 1e-5f, t, out + at + 1), at += 2, KEEP(t, n);
+    k->layer_norm_backward(n, x, w, 0.1f, 0.7f, y, t), KEEP(t, n);
+    k->layer_norm_backward_weight(1, n, n, x, z, w, y, t), KEEP(t, n);
+    k->column_sums(1, n, n, x, t), KEEP(t, n);
+    for (int f = 0; f < FP4_ACT_COUNT; f++) {
+        k->activate[f](n, x, t), KEEP(t, n);
+        k->activate_backward[f](n, x, y, t), KEEP(t, n);
+    }
+    k->drop(n, 0.3f, 1.4f, v, x, t), KEEP(t, n);
     k->silu_mul(n, x, y, t), KEEP(t, n);
     k->silu_mul_backward(n, x, y, z, t, u), KEEP(t, n), KEEP(u, n);
     k->add(n, x, t), k->axpy(n, 0.3f, y, t), k->scale(n, 1.7f, t), KEEP(t, n);
@@ -105,7 +112,7 @@ Test(backend, rungs_give_the_same_bits) {
         for (int s = 0; s < SLOTS; s++)
             b[s] = guarded_alloc(n * sizeof(float), false);
         for (int level = 0; level <= (int)fp4_cpu_detect(); level++) {
-            must(FP4_NEW(out[level], 32 * n + 64));
+            must(FP4_NEW(out[level], 48 * n + 64));
             count[level] = run_kernels(fp4_nn_kernels_of((enum fp4_cpu_level)level), n, b, out[level]);
             cr_assert_eq(count[level], count[0]);
             for (size_t j = 0; j < count[0]; j++)

@@ -41,6 +41,12 @@ static void same_config(const struct fp4_config *a, const struct fp4_config *b, 
     cr_assert_eq(a->norm_eps, b->norm_eps, "%s", what);
     cr_assert_eq(a->rope_theta, b->rope_theta, "%s", what);
     cr_assert_eq(a->tied_head, b->tied_head, "%s", what);
+    cr_assert(a->rope.kind == b->rope.kind && a->rope.factor == b->rope.factor && a->rope.original_ctx == b->rope.original_ctx, "%s", what);
+    cr_assert(a->rope.low_freq_factor == b->rope.low_freq_factor && a->rope.high_freq_factor == b->rope.high_freq_factor, "%s", what);
+    cr_assert(a->attention_bias == b->attention_bias && a->mlp_bias == b->mlp_bias, "%s", what);
+    cr_assert(a->has_pad == b->has_pad && a->pad_id == b->pad_id, "%s", what);
+    cr_assert(a->n_word == b->n_word && a->norm_after == b->norm_after && a->no_final_norm == b->no_final_norm, "%s", what);
+    cr_assert(a->activation == b->activation && a->dropout == b->dropout && a->attention_dropout == b->attention_dropout, "%s", what);
     cr_assert_eq(a->no_positions, b->no_positions, "%s", what);
     cr_assert_eq(a->bos_id, b->bos_id, "%s", what);
     cr_assert_eq(a->eos_id, b->eos_id, "%s", what);
@@ -60,12 +66,8 @@ static void check_config(const char *folder, const char *name) {
     char path[1600], written[64];
     struct fp4_config config, other;
     snprintf(path, sizeof path, "%s/config.json", folder);
-    fp4_status status = fp4_config_read_json(path, &config);
-    if (status == FP4_ERR_UNSUPPORTED && strstr(fp4_last_error(), "model_type")) {
-        fprintf(stderr, "SKIPPED models/%s: %s\n", name, strstr(fp4_last_error(), "model_type"));
-        return;
-    }
-    cr_assert_eq(status, FP4_OK, "%s", fp4_last_error());
+    (void)name;
+    must(fp4_config_read_json(path, &config));
     configs++;
     snprintf(path, sizeof path, "%s/config.hub.json", folder);
     if (access(path, R_OK) == 0) {
@@ -111,11 +113,10 @@ static void check_weights(const char *folder, const char *name) {
         fp4_free(x);
         weights++;
     }
-    if (fp4_config_for(folder, c, &config) == FP4_OK) {
-        const struct fp4_stored *e = fp4_checkpoint_find(c, "model.embed_tokens.weight");
-        cr_assert(e && e->n_dims == 2 && e->shape[0] == config.n_vocab && e->shape[1] == config.n_embd, "%s", name);
-        cr_assert_eq(fp4_checkpoint_find(c, "lm_head.weight") == NULL, config.tied_head, "%s", name);
-    }
+    must(fp4_config_for(folder, c, &config));
+    const struct fp4_stored *e = fp4_checkpoint_find(c, config.arch == FP4_ARCH_OPT ? "model.decoder.embed_tokens.weight" : "model.embed_tokens.weight");
+    cr_assert(e && e->n_dims == 2 && e->shape[0] == config.n_vocab && e->shape[1] == (config.n_word ? config.n_word : config.n_embd), "%s", name);
+    cr_assert_eq(fp4_checkpoint_find(c, "lm_head.weight") == NULL, config.tied_head, "%s", name);
     cr_assert_null(fp4_checkpoint_find(c, "no such tensor"));
     fp4_checkpoint_close(c);
 }
@@ -272,13 +273,21 @@ Test(io, configs_that_would_change_the_numbers_are_refused_by_name) {
         {LLAMA, FP4_OK, ""},
         {LLAMA ",\"rope_scaling\":null,\"sliding_window\":null,\"attention_bias\":false,\"hidden_act\":\"silu\"", FP4_OK, ""},
         {LLAMA ",\"eos_token_id\":[3,4]", FP4_OK, ""},
-        {LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.0}", FP4_ERR_UNSUPPORTED, "rope_scaling"},
-        {LLAMA ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0}", FP4_ERR_UNSUPPORTED, "llama3"},
+        {LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.0}", FP4_OK, ""},
+        {LLAMA ",\"rope_scaling\":{\"type\":\"linear\"}", FP4_ERR_FORMAT, "without factor"},
+        {LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":-2}", FP4_ERR_FORMAT, "factor -2"},
+        {LLAMA ",\"rope_scaling\":{\"factor\":2}", FP4_ERR_UNSUPPORTED, "rope_scaling"},
+        {LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}", FP4_ERR_UNSUPPORTED, "dynamic"},
+        {LLAMA ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0}", FP4_ERR_FORMAT, "low_freq_factor"},
+        {LLAMA ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":4,\"original_max_position_embeddings\":64}",
+         FP4_ERR_FORMAT, "out of range"},
+        {LLAMA ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_embeddings\":64}",
+         FP4_OK, ""},
         {LLAMA ",\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":1e4}", FP4_ERR_UNSUPPORTED, "rope_parameters"},
         {LLAMA ",\"rope_parameters\":{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}", FP4_ERR_UNSUPPORTED, "partial"},
         {LLAMA ",\"hidden_act\":\"gelu\"", FP4_ERR_UNSUPPORTED, "gelu"},
-        {LLAMA ",\"attention_bias\":true", FP4_ERR_UNSUPPORTED, "attention_bias"},
-        {LLAMA ",\"mlp_bias\":true", FP4_ERR_UNSUPPORTED, "mlp_bias"},
+        {LLAMA ",\"attention_bias\":true,\"mlp_bias\":true", FP4_OK, ""},
+        {LLAMA ",\"attention_bias\":1", FP4_ERR_FORMAT, "attention_bias"},
         {LLAMA ",\"sliding_window\":4096", FP4_ERR_UNSUPPORTED, "sliding_window"},
         {LLAMA ",\"quantization_config\":{\"bits\":4}", FP4_ERR_UNSUPPORTED, "quantization_config"},
         {LLAMA ",\"no_positions\":true", FP4_ERR_UNSUPPORTED, "no_positions"},

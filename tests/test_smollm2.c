@@ -254,7 +254,7 @@ Test(smollm2, weight_only_perplexity) {
     float *hidden;
     int32_t *ids = wiki(0, W);
     double sums[3] = {0};
-    must(FP4_NEW(hidden, (size_t)W * fp4_model_config(m)->n_embd));
+    must(FP4_NEW(hidden, (size_t)W * fp4_model_width(m)));
     must(fp4_model_hidden(m, ids, W, hidden));
     must(fp4_quantizer_parse("nvfp4:te", &policy.operand[FP4_FWD_W]));
     fp4_model_set_policy(m, &policy, false);

@@ -8,6 +8,7 @@
 #define FP4LAB_BACKEND_BACKEND_H
 
 #include "fp4lab/backend.h"
+#include "fp4lab/io.h"
 #include "fp4lab/policy.h"
 
 /* Look-up in an embedding [V, d]: row of a token times `scale`, and for replicate ≠ 0 times 1 ± 2⁻²³. */
@@ -16,6 +17,14 @@ struct fp4_embedding {
     float scale;
     uint32_t replicate;
     const int32_t *rows; /* [R]: each token's row of the table; NULL: its id */
+    bool has_pad; /* then the row of token `pad` gets no gradient */
+    int32_t pad;
+};
+
+/* Element e is kept, times 1/(1 − p), when the addressed uniform number of element e is at least p; otherwise it is 0. p = 0: nothing happens. */
+struct fp4_dropout {
+    float p;
+    struct fp4_random random;
 };
 
 /* Causal attention of B sequences. Query i of Tq has the position Tk − Tq + i and sees keys 0 … that position. Query head h reads
@@ -23,6 +32,7 @@ struct fp4_embedding {
  * out [B·Tq, H·D] dense. Scores are divided by √D. */
 struct fp4_attention {
     size_t B, Tq, Tk, H, KV, D, ldq, ldkv;
+    struct fp4_dropout dropout; /* of the probabilities [B, H, Tq, Tk] */
 };
 
 struct fp4_backend {
@@ -56,6 +66,18 @@ struct fp4_backend {
     fp4_status (*norm_backward)(size_t R, size_t d, const float *x, const float *w, const float *rstd, const float *dy, float *dx,
                                 float *dw);
 
+    /* LayerNorm: y = (x − mean)·rstd·w + b, mean and rstd [R]; y == x allowed. Backward adds to dx, dw and db. */
+    fp4_status (*layer_norm)(size_t R, size_t d, const float *x, const float *w, const float *b, float eps, float *y, float *mean, float *rstd);
+    fp4_status (*layer_norm_backward)(size_t R, size_t d, const float *x, const float *w, const float *mean, const float *rstd, const float *dy,
+                                      float *dx, float *dw, float *db);
+
+    /* bias: y [R, n] += b [n] in every row; backward: db += the sum of the rows of dy */
+    fp4_status (*add_bias)(size_t R, size_t n, const float *b, float *y);
+    fp4_status (*bias_backward)(size_t R, size_t n, const float *dy, float *db);
+    /* learned positions: row r of x [R, d] += row first + (r mod T) of the table; backward adds to the table's gradient, sequence by sequence */
+    fp4_status (*add_positions)(size_t R, size_t T, size_t first, size_t d, const float *table, float *x);
+    fp4_status (*positions_backward)(size_t R, size_t T, size_t first, size_t d, const float *dx, float *dtable);
+
     /* Rotation of `heads` heads of size D in rows of stride ld: channel c < D/2 with c + D/2 by the angle of the row's position,
      * first + (row mod T); tables [positions, D/2]. */
     fp4_status (*rotate)(size_t R, size_t T, size_t first, size_t heads, size_t D, size_t ld, const float *cosine, const float *sine,
@@ -68,10 +90,11 @@ struct fp4_backend {
                                      const float *stats, const float *dout, float *dq, float *dk, float *dv);
 
     /* activations, n elements; aliases as in nn_kernels.h */
-    fp4_status (*silu)(size_t n, const float *x, float *y);
-    fp4_status (*silu_backward)(size_t n, const float *x, const float *dy, float *dx);
+    fp4_status (*activate)(enum fp4_activation f, size_t n, const float *x, float *y);
+    fp4_status (*activate_backward)(enum fp4_activation f, size_t n, const float *x, const float *dy, float *dx);
     fp4_status (*silu_mul)(size_t n, const float *gate, const float *up, float *y);
     fp4_status (*silu_mul_backward)(size_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup);
+    fp4_status (*drop)(const struct fp4_dropout *d, size_t n, const float *x, float *y); /* y == x allowed */
     fp4_status (*add)(size_t n, const float *x, float *y); /* y += x */
     fp4_status (*scale)(size_t n, float a, float *x);
 

@@ -15,12 +15,23 @@ fp4_status fp4_cpu_embed_backward(const struct fp4_embedding *e, size_t R, const
 fp4_status fp4_cpu_norm(size_t R, size_t d, const float *x, const float *w, float eps, float *y, float *rstd);
 fp4_status fp4_cpu_norm_backward(size_t R, size_t d, const float *x, const float *w, const float *rstd, const float *dy, float *dx,
                                  float *dw);
+fp4_status fp4_cpu_layer_norm(size_t R, size_t d, const float *x, const float *w, const float *b, float eps, float *y, float *mean,
+                              float *rstd);
+fp4_status fp4_cpu_layer_norm_backward(size_t R, size_t d, const float *x, const float *w, const float *mean, const float *rstd,
+                                       const float *dy, float *dx, float *dw, float *db);
 fp4_status fp4_cpu_rotate(size_t R, size_t T, size_t first, size_t heads, size_t D, size_t ld, const float *cosine, const float *sine,
                           bool inverse, float *x);
 
+/* cpu_bias.c */
+fp4_status fp4_cpu_add_bias(size_t R, size_t n, const float *b, float *y);
+fp4_status fp4_cpu_bias_backward(size_t R, size_t n, const float *dy, float *db);
+fp4_status fp4_cpu_add_positions(size_t R, size_t T, size_t first, size_t d, const float *table, float *x);
+fp4_status fp4_cpu_positions_backward(size_t R, size_t T, size_t first, size_t d, const float *dx, float *dtable);
+fp4_status fp4_cpu_drop(const struct fp4_dropout *d, size_t n, const float *x, float *y);
+
 /* cpu_elements.c */
-fp4_status fp4_cpu_silu(size_t n, const float *x, float *y);
-fp4_status fp4_cpu_silu_backward(size_t n, const float *x, const float *dy, float *dx);
+fp4_status fp4_cpu_activate(enum fp4_activation f, size_t n, const float *x, float *y);
+fp4_status fp4_cpu_activate_backward(enum fp4_activation f, size_t n, const float *x, const float *dy, float *dx);
 fp4_status fp4_cpu_silu_mul(size_t n, const float *gate, const float *up, float *y);
 fp4_status fp4_cpu_silu_mul_backward(size_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup);
 fp4_status fp4_cpu_add(size_t n, const float *x, float *y);

@@ -50,6 +50,19 @@ static float *stats_of(const struct pass *p, const struct tile *t, const float *
     return (float *)stats + ((t->b * p->a.H + t->h) * p->a.Tq + t->i0 + row) * 2;
 }
 
+/* Dropout of row i's first n probabilities, or of what stands in their places. */
+static void drop_row(const struct pass *p, const struct tile *t, size_t i, size_t n, float *x) {
+    enum { PIECE = 512 };
+    const struct fp4_dropout *d = &p->a.dropout;
+    uint64_t row = ((uint64_t)t->b * p->a.H + t->h) * p->a.Tq + t->i0 + i;
+    float u[PIECE];
+    for (size_t j = 0; j < n; j += PIECE) {
+        size_t count = n - j < PIECE ? n - j : PIECE;
+        fp4_random_uniform(&d->random, row * p->a.Tk + j, count, u);
+        p->k->drop(count, d->p, 1.0f / (1.0f - d->p), u, x + j, x + j);
+    }
+}
+
 static void forward_tile(void *context, size_t task) {
     const struct pass *p = context;
     const struct fp4_attention *a = &p->a;
@@ -65,6 +78,8 @@ static void forward_tile(void *context, size_t task) {
             row[0] = max;
             row[1] = inverse;
         }
+        if (a->dropout.p > 0)
+            drop_row(p, &t, i, t.seen - t.n + i + 1, s + i * t.seen);
     }
     fp4_gemm_one(false, false, t.n, a->D, t.seen, 1.0f, s, t.seen, t.value, a->ldkv, 0.0f,
                  p->out + (t.b * a->Tq + t.i0) * a->H * a->D + t.h * a->D, a->H * a->D);
@@ -78,7 +93,8 @@ fp4_status fp4_cpu_attention(const struct fp4_attention *a, const float *q, cons
     return FP4_OK;
 }
 
-/* With P the probabilities: dV += Pᵀ dO, dP = dO Vᵀ, dS = P∘(dP − rowsum(dO∘O))/√D, dQ = dS K, dK += dSᵀ Q. */
+/* With P the probabilities: dV += Pᵀ dO, dP = dO Vᵀ, dS = P∘(dP − rowsum(dO∘O))/√D, dQ = dS K, dK += dSᵀ Q. Under dropout M: dV from P∘M and
+ * dP∘M in place of dP; the row sum is the same, for it is that of (P∘M)∘dP. */
 static void backward_tile(const struct pass *p, const struct tile *t) {
     const struct fp4_attention *a = &p->a;
     size_t width = a->H * a->D, at = (t->b * a->Tq + t->i0) * width + t->h * a->D;
@@ -91,7 +107,11 @@ static void backward_tile(const struct pass *p, const struct tile *t) {
         size_t count = t->seen - t->n + i + 1;
         float dot = p->k->dot(a->D, p->dout + at + i * width, p->out_in + at + i * width);
         p->k->softmax_again(count, t->seen, p->scale, s + i * t->seen, stats[0], stats[1]);
+        if (a->dropout.p > 0)
+            drop_row(p, t, i, count, ds + i * t->seen);
         p->k->softmax_backward(t->seen, s + i * t->seen, ds + i * t->seen, dot, p->scale);
+        if (a->dropout.p > 0)
+            drop_row(p, t, i, count, s + i * t->seen);
     }
     fp4_gemm_one(true, false, t->seen, a->D, t->n, 1.0f, s, t->seen, p->dout + at, width, 1.0f, dv, a->ldkv);
     fp4_gemm_one(true, false, t->seen, a->D, t->n, 1.0f, ds, t->seen, t->q, a->ldq, 1.0f, dk, a->ldkv);

@@ -13,6 +13,7 @@ struct range {
     const float *a, *b, *c;
     float *x, *y, *z;
     float factor;
+    enum fp4_activation activation;
     const struct fp4_adamw_scalars *scalars;
     double *sums;
 };
@@ -27,8 +28,11 @@ static void over(size_t n, void (*body)(void *, size_t), struct range *r) {
     struct range *r = context;                                \
     size_t i = task * GRAIN, n = r->n - i < GRAIN ? r->n - i : GRAIN
 
-static void do_silu(void *context, size_t task) { RANGE; r->k->silu(n, r->a + i, r->x + i); }
-static void do_silu_backward(void *context, size_t task) { RANGE; r->k->silu_backward(n, r->a + i, r->b + i, r->x + i); }
+static void do_activate(void *context, size_t task) { RANGE; r->k->activate[r->activation](n, r->a + i, r->x + i); }
+static void do_activate_backward(void *context, size_t task) {
+    RANGE;
+    r->k->activate_backward[r->activation](n, r->a + i, r->b + i, r->x + i);
+}
 static void do_silu_mul(void *context, size_t task) { RANGE; r->k->silu_mul(n, r->a + i, r->b + i, r->x + i); }
 static void do_silu_mul_backward(void *context, size_t task) {
     RANGE;
@@ -44,12 +48,12 @@ static void do_adamw(void *context, size_t task) {
 }
 static void do_sum_squares(void *context, size_t task) { RANGE; r->sums[task] = r->k->sum_squares(n, r->a + i); }
 
-fp4_status fp4_cpu_silu(size_t n, const float *x, float *y) {
-    over(n, do_silu, &(struct range){.a = x, .x = y});
+fp4_status fp4_cpu_activate(enum fp4_activation f, size_t n, const float *x, float *y) {
+    over(n, do_activate, &(struct range){.a = x, .x = y, .activation = f});
     return FP4_OK;
 }
-fp4_status fp4_cpu_silu_backward(size_t n, const float *x, const float *dy, float *dx) {
-    over(n, do_silu_backward, &(struct range){.a = x, .b = dy, .x = dx});
+fp4_status fp4_cpu_activate_backward(enum fp4_activation f, size_t n, const float *x, const float *dy, float *dx) {
+    over(n, do_activate_backward, &(struct range){.a = x, .b = dy, .x = dx, .activation = f});
     return FP4_OK;
 }
 fp4_status fp4_cpu_silu_mul(size_t n, const float *gate, const float *up, float *y) {

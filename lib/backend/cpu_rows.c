@@ -1,4 +1,4 @@
-/* CPU backend: embedding, RMSNorm, rotation. */
+/* CPU backend: embedding, norms, rotation. */
 #include "lib/backend/cpu.h"
 #include "lib/kernels/cpu/nn_kernels.h"
 
@@ -51,6 +51,8 @@ static void embed_columns(void *context, size_t task) {
     const struct lookup *l = context;
     size_t d = l->e->d, c = task * COLUMNS, n = end_of(c, COLUMNS, d) - c;
     for (size_t t = 0; t < l->R; t++) {
+        if (l->e->has_pad && l->tokens[t] == l->e->pad)
+            continue;
         float factor[COLUMNS], *row = l->out + (size_t)l->tokens[t] * d + c;
         factors(l->e, l->tokens[t], c, n, factor);
         for (size_t i = 0; i < n; i++)
@@ -63,13 +65,13 @@ fp4_status fp4_cpu_embed_backward(const struct fp4_embedding *e, size_t R, const
     return FP4_OK;
 }
 
-/* ---- RMSNorm ---- */
+/* ---- RMSNorm and LayerNorm ---- */
 
 struct norm {
     const struct fp4_nn_kernels *k;
     size_t R, d;
-    const float *x, *w, *rstd_in, *dy;
-    float eps, *y, *rstd, *dw;
+    const float *x, *w, *b, *mean_in, *rstd_in, *dy;
+    float eps, *y, *mean, *rstd, *dw, *db;
 };
 
 static void norm_rows(void *context, size_t task) {
@@ -98,6 +100,37 @@ fp4_status fp4_cpu_norm_backward(size_t R, size_t d, const float *x, const float
     struct norm n = {.k = fp4_nn_kernels(), .R = R, .d = d, .x = x, .w = w, .rstd_in = rstd, .dy = dy, .y = dx, .dw = dw};
     fp4_parallel_for(tasks_of(R, ROWS), norm_back_rows, &n);
     fp4_parallel_for(tasks_of(d, COLUMNS), norm_back_columns, &n);
+    return FP4_OK;
+}
+
+static void layer_norm_rows(void *context, size_t task) {
+    const struct norm *n = context;
+    for (size_t t = task * ROWS; t < end_of(task * ROWS, ROWS, n->R); t++)
+        n->rstd[t] = n->k->layer_norm(n->d, n->x + t * n->d, n->w, n->b, n->eps, n->y + t * n->d, &n->mean[t]);
+}
+fp4_status fp4_cpu_layer_norm(size_t R, size_t d, const float *x, const float *w, const float *b, float eps, float *y, float *mean,
+                              float *rstd) {
+    struct norm n = {.k = fp4_nn_kernels(), .R = R, .d = d, .x = x, .w = w, .b = b, .eps = eps, .y = y, .mean = mean, .rstd = rstd};
+    fp4_parallel_for(tasks_of(R, ROWS), layer_norm_rows, &n);
+    return FP4_OK;
+}
+
+static void layer_norm_back_rows(void *context, size_t task) {
+    const struct norm *n = context;
+    for (size_t t = task * ROWS; t < end_of(task * ROWS, ROWS, n->R); t++)
+        n->k->layer_norm_backward(n->d, n->x + t * n->d, n->w, n->mean_in[t], n->rstd_in[t], n->dy + t * n->d, n->y + t * n->d);
+}
+static void layer_norm_back_columns(void *context, size_t task) {
+    const struct norm *n = context;
+    size_t c = task * COLUMNS, count = end_of(c, COLUMNS, n->d) - c;
+    n->k->layer_norm_backward_weight(n->R, count, n->d, n->x + c, n->mean_in, n->rstd_in, n->dy + c, n->dw + c);
+    n->k->column_sums(n->R, count, n->d, n->dy + c, n->db + c);
+}
+fp4_status fp4_cpu_layer_norm_backward(size_t R, size_t d, const float *x, const float *w, const float *mean, const float *rstd,
+                                       const float *dy, float *dx, float *dw, float *db) {
+    struct norm n = {.k = fp4_nn_kernels(), .R = R, .d = d, .x = x, .w = w, .mean_in = mean, .rstd_in = rstd, .dy = dy, .y = dx, .dw = dw, .db = db};
+    fp4_parallel_for(tasks_of(R, ROWS), layer_norm_back_rows, &n);
+    fp4_parallel_for(tasks_of(d, COLUMNS), layer_norm_back_columns, &n);
     return FP4_OK;
 }
 

@@ -1,5 +1,4 @@
-/* config.json, as transformers 4 (rope_theta, rope_scaling, torch_dtype) and 5 (rope_parameters, dtype) write it. Defaults are
- * those of transformers' LlamaConfig. */
+/* Configurations: where they are found, what holds for all of them. */
 #include "lib/io/config.h"
 
 #include <math.h>
@@ -8,11 +7,29 @@
 #include <unistd.h>
 
 #include "lib/io/checkpoint.h"
+#include "lib/io/config_fields.h"
 
 enum { CONFIG_MAX = 4 << 20 };
 
 /* Bounds that no real model reaches; with them, products of two sizes fit 64 bits easily. */
 enum { MAX_WIDTH = 1 << 24, MAX_LAYERS = 1 << 16 };
+
+static fp4_status check_rope(const char *path, const struct fp4_config *c) {
+    const struct fp4_rope *r = &c->rope;
+    bool factor = r->factor > 0 && isfinite(r->factor);
+    if (r->kind == FP4_ROPE_LINEAR && !factor)
+        return fp4_fail(FP4_ERR_FORMAT, "%s: rope scaling: factor %g is out of range", path, r->factor);
+    if (r->kind == FP4_ROPE_LLAMA3 && (!factor || !(r->low_freq_factor > 0) || !(r->high_freq_factor > r->low_freq_factor) ||
+                                       !isfinite(r->high_freq_factor) || r->original_ctx == 0))
+        return fp4_fail(FP4_ERR_FORMAT, "%s: rope scaling llama3: factor %g, low %g, high %g, original context %zu: out of range", path, r->factor,
+                        r->low_freq_factor, r->high_freq_factor, r->original_ctx);
+    if (r->kind == FP4_ROPE_DIVISORS && c->head_dim / 2 > FP4_ROPE_PAIRS)
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: rotary divisors for heads of %zu channels; %d is the most", path, c->head_dim, 2 * FP4_ROPE_PAIRS);
+    for (size_t i = 0; r->kind == FP4_ROPE_DIVISORS && i < c->head_dim / 2; i++)
+        if (!(r->divisor[i] > 0) || !isfinite(r->divisor[i]))
+            return fp4_fail(FP4_ERR_FORMAT, "%s: rotary divisor %zu is %g", path, i, (double)r->divisor[i]);
+    return FP4_OK;
+}
 
 fp4_status io_config_check(const char *path, const struct fp4_config *c) {
     const struct {
@@ -26,7 +43,11 @@ fp4_status io_config_check(const char *path, const struct fp4_config *c) {
             return fp4_fail(FP4_ERR_FORMAT, "%s: %s is %zu; 1 to %zu is possible", path, sizes[i].name, sizes[i].value, sizes[i].limit);
     if (c->n_head % c->n_kv_head)
         return fp4_fail(FP4_ERR_FORMAT, "%s: %zu heads are not a multiple of %zu key-value heads", path, c->n_head, c->n_kv_head);
-    if (c->head_dim % 2)
+    if (c->n_word > MAX_WIDTH)
+        return fp4_fail(FP4_ERR_FORMAT, "%s: the embedding's width is %zu; %d is the most", path, c->n_word, MAX_WIDTH);
+    if (c->arch == FP4_ARCH_OPT && (c->n_head * c->head_dim != c->n_embd || c->n_kv_head != c->n_head))
+        return fp4_fail(FP4_ERR_FORMAT, "%s: width %zu is not a multiple of %zu heads", path, c->n_embd, c->n_head);
+    if (c->arch != FP4_ARCH_OPT && c->head_dim % 2)
         return fp4_fail(FP4_ERR_FORMAT, "%s: head width %zu is odd; the rotary embedding needs pairs", path, c->head_dim);
     if (c->arch == FP4_ARCH_WRITEUP_D && (c->head_dim % 4 || c->head_dim < 8 || c->n_head * c->head_dim != c->n_embd))
         return fp4_fail(FP4_ERR_FORMAT, "%s: width %zu over %zu heads; this net needs heads of a multiple of 4, at least 8", path, c->n_embd,
@@ -37,172 +58,43 @@ fp4_status io_config_check(const char *path, const struct fp4_config *c) {
     if (c->bos_id < -1 || c->bos_id >= vocab || c->eos_id < -1 || c->eos_id >= vocab)
         return fp4_fail(FP4_ERR_FORMAT, "%s: begin token %d or end token %d is outside the vocabulary of %d", path, c->bos_id, c->eos_id,
                         vocab);
-    return FP4_OK;
+    if (c->has_pad && (c->pad_id < 0 || c->pad_id >= vocab))
+        return fp4_fail(FP4_ERR_FORMAT, "%s: padding token %d is outside the vocabulary of %d", path, c->pad_id, vocab);
+    if (!(c->dropout >= 0 && c->dropout < 1) || !(c->attention_dropout >= 0 && c->attention_dropout < 1))
+        return fp4_fail(FP4_ERR_FORMAT, "%s: dropout %g, attention dropout %g: from 0 to below 1 is possible", path, c->dropout,
+                        c->attention_dropout);
+    return check_rope(path, c);
 }
 
-/* ---- fields; an absent one or null keeps the value that is there, which is the default ---- */
-
-struct fields {
-    const char *path;
-    json_t *root;
-};
-
-static json_t *field(const struct fields *f, const char *name) {
-    json_t *value = json_object_get(f->root, name);
-    return json_is_null(value) ? NULL : value;
+/* Llama 3.1 (transformers' _compute_llama3_parameters): wavelengths above original/low are stretched by the factor, those below
+ * original/high stay, and between them the two frequencies are mixed linearly in original/wavelength. */
+static double llama3_divisor(const struct fp4_config *c, size_t pair) {
+    const struct fp4_rope *r = &c->rope;
+    double frequency = pow(c->rope_theta, -2.0 * (double)pair / (double)c->head_dim);
+    double turns = (double)r->original_ctx * frequency / 6.283185307179586; /* original context in wavelengths */
+    if (turns < r->low_freq_factor)
+        return r->factor;
+    if (turns > r->high_freq_factor)
+        return 1.0;
+    double smooth = (turns - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
+    return 1.0 / ((1.0 - smooth) / r->factor + smooth);
 }
 
-static fp4_status wrong(const struct fields *f, const char *name, const char *wanted) {
-    return fp4_fail(FP4_ERR_FORMAT, "%s: %s is not %s", f->path, name, wanted);
-}
-
-static fp4_status get_size(const struct fields *f, const char *name, bool required, size_t *out) {
-    json_t *value = field(f, name);
-    if (!value)
-        return required ? fp4_fail(FP4_ERR_FORMAT, "%s: %s is missing", f->path, name) : FP4_OK;
-    if (!json_is_integer(value) || json_integer_value(value) < 0)
-        return wrong(f, name, "a size");
-    *out = (size_t)json_integer_value(value);
-    return FP4_OK;
-}
-
-static fp4_status get_number(const struct fields *f, const char *name, double *out) {
-    json_t *value = field(f, name);
-    if (!value)
-        return FP4_OK;
-    if (!json_is_number(value))
-        return wrong(f, name, "a number");
-    *out = json_number_value(value);
-    return FP4_OK;
-}
-
-static fp4_status get_bool(const struct fields *f, const char *name, bool *out) {
-    json_t *value = field(f, name);
-    if (!value)
-        return FP4_OK;
-    if (!json_is_boolean(value))
-        return wrong(f, name, "true or false");
-    *out = json_boolean_value(value);
-    return FP4_OK;
-}
-
-/* A token id; of a list of end tokens the first. */
-static fp4_status get_id(const struct fields *f, const char *name, int *out) {
-    json_t *value = field(f, name);
-    if (json_is_array(value))
-        value = json_array_get(value, 0);
-    if (!value)
-        return FP4_OK;
-    if (!json_is_integer(value) || json_integer_value(value) < -1 || json_integer_value(value) > INT32_MAX)
-        return wrong(f, name, "a token id");
-    *out = (int)json_integer_value(value);
-    return FP4_OK;
-}
-
-/* ---- what would change the numbers ---- */
-
-static fp4_status unsupported(const struct fields *f, const char *name, json_t *value) {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-    fp4_status status = fp4_fail(FP4_ERR_UNSUPPORTED, "%s: %s = %.200s is not supported", f->path, name, text ? text : "?");
-    free(text);
-    return status;
-}
-
-static fp4_status refuse_unsupported(const struct fields *f) {
-    json_t *activation = field(f, "hidden_act");
-    const char *name = json_string_value(activation);
-    if (activation && (!name || (strcmp(name, "silu") != 0 && strcmp(name, "swish") != 0)))
-        return unsupported(f, "hidden_act", activation);
-    static const char *const must_be_off[] = {"attention_bias", "mlp_bias", "sliding_window", "quantization_config", "attn_logit_softcapping",
-                                              "final_logit_softcapping", "use_sliding_window", "num_local_experts"};
-    for (size_t i = 0; i < sizeof must_be_off / sizeof *must_be_off; i++) {
-        json_t *value = field(f, must_be_off[i]);
-        if (value && !json_is_false(value))
-            return unsupported(f, must_be_off[i], value);
+double fp4_rope_divisor(const struct fp4_config *c, size_t pair) {
+    switch (c->rope.kind) {
+    case FP4_ROPE_LINEAR: return c->rope.factor;
+    case FP4_ROPE_LLAMA3: return llama3_divisor(c, pair);
+    case FP4_ROPE_DIVISORS: return (double)c->rope.divisor[pair];
+    case FP4_ROPE_DEFAULT: break;
     }
-    return FP4_OK;
-}
-
-/* Either spelling: {"rope_type": "default", ...} or {"type": "default"}; anything but plain rotation is refused. */
-static fp4_status check_rope(const struct fields *f, const char *name) {
-    json_t *rope = field(f, name);
-    if (!rope)
-        return FP4_OK;
-    if (!json_is_object(rope))
-        return wrong(f, name, "an object");
-    json_t *type = json_object_get(rope, "rope_type");
-    if (!type)
-        type = json_object_get(rope, "type");
-    if (type && (!json_is_string(type) || strcmp(json_string_value(type), "default") != 0))
-        return unsupported(f, name, rope);
-    json_t *partial = json_object_get(rope, "partial_rotary_factor");
-    if (partial && json_number_value(partial) != 1)
-        return unsupported(f, name, rope);
-    if (!type && strcmp(name, "rope_scaling") == 0)
-        return unsupported(f, name, rope);
-    return FP4_OK;
-}
-
-static fp4_status read_rope(const struct fields *f, struct fp4_config *out) {
-    FP4_TRY(check_rope(f, "rope_scaling"));
-    FP4_TRY(check_rope(f, "rope_parameters"));
-    double partial = 1;
-    FP4_TRY(get_number(f, "partial_rotary_factor", &partial));
-    if (partial != 1)
-        return unsupported(f, "partial_rotary_factor", field(f, "partial_rotary_factor"));
-    FP4_TRY(get_number(f, "rope_theta", &out->rope_theta));
-    struct fields inner = {f->path, field(f, "rope_parameters")};
-    return inner.root ? get_number(&inner, "rope_theta", &out->rope_theta) : FP4_OK;
-}
-
-static fp4_status read_arch(const struct fields *f, struct fp4_config *out) {
-    const char *type = json_string_value(field(f, "model_type"));
-    if (!type)
-        return fp4_fail(FP4_ERR_FORMAT, "%s: model_type is missing", f->path);
-    if (strcmp(type, "llama") == 0)
-        out->arch = FP4_ARCH_LLAMA;
-    else if (strcmp(type, "fp4lab-writeup-d") == 0)
-        out->arch = FP4_ARCH_WRITEUP_D;
-    else
-        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: model_type \"%s\" is not supported; llama and fp4lab-writeup-d are", f->path, type);
-    return FP4_OK;
-}
-
-static fp4_status read_fields(const struct fields *f, struct fp4_config *out) {
-    *out = (struct fp4_config){.n_ctx = 2048, .rope_theta = 10000, .bos_id = -1, .eos_id = -1};
-    FP4_TRY(read_arch(f, out));
-    FP4_TRY(refuse_unsupported(f));
-    FP4_TRY(get_size(f, "vocab_size", true, &out->n_vocab));
-    FP4_TRY(get_size(f, "hidden_size", true, &out->n_embd));
-    FP4_TRY(get_size(f, "num_hidden_layers", true, &out->n_layer));
-    FP4_TRY(get_size(f, "num_attention_heads", true, &out->n_head));
-    FP4_TRY(get_size(f, "intermediate_size", true, &out->n_ff));
-    FP4_TRY(get_size(f, "max_position_embeddings", false, &out->n_ctx));
-    out->n_kv_head = out->n_head;
-    FP4_TRY(get_size(f, "num_key_value_heads", false, &out->n_kv_head));
-    out->head_dim = out->n_head ? out->n_embd / out->n_head : 0;
-    FP4_TRY(get_size(f, "head_dim", false, &out->head_dim));
-    if (out->arch == FP4_ARCH_WRITEUP_D && out->n_kv_head != out->n_head)
-        return unsupported(f, "num_key_value_heads", field(f, "num_key_value_heads"));
-    double eps = out->arch == FP4_ARCH_WRITEUP_D ? 0x1p-23 : 1e-6;
-    FP4_TRY(get_number(f, "rms_norm_eps", &eps));
-    out->norm_eps = (float)eps;
-    FP4_TRY(read_rope(f, out));
-    FP4_TRY(get_bool(f, "tie_word_embeddings", &out->tied_head));
-    FP4_TRY(get_id(f, "bos_token_id", &out->bos_id));
-    FP4_TRY(get_id(f, "eos_token_id", &out->eos_id));
-    FP4_TRY(get_bool(f, "add_bos_token", &out->add_bos));
-    FP4_TRY(get_bool(f, "no_positions", &out->no_positions));
-    if (out->no_positions && out->arch != FP4_ARCH_WRITEUP_D)
-        return unsupported(f, "no_positions", field(f, "no_positions"));
-    return io_config_check(f->path, out);
+    return 1.0;
 }
 
 fp4_status io_config_parse(const char *name, const void *bytes, size_t size, struct fp4_config *out) {
     json_t *root;
     FP4_TRY(io_json_parse(name, 0, bytes, size, &root));
     struct fields f = {name, root};
-    fp4_status status = json_is_object(root) ? read_fields(&f, out) : fp4_fail(FP4_ERR_FORMAT, "%s: not a JSON object", name);
+    fp4_status status = json_is_object(root) ? config_read_fields(&f, out) : fp4_fail(FP4_ERR_FORMAT, "%s: not a JSON object", name);
     json_decref(root);
     return status;
 }

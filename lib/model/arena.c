@@ -20,45 +20,57 @@ static float *take(struct bump *b, size_t rows, size_t cols) {
     return p;
 }
 
+/* q, k, v: three buffers, or slices of one. */
+static void lay_qkv(const struct fp4_config *c, struct bump *b, size_t R, float **q, float **k, float **v) {
+    size_t width = c->n_head * c->head_dim, kv = c->n_kv_head * c->head_dim;
+    *q = take(b, R, width + (fp4_packed(c) ? 2 * kv : 0));
+    if (fp4_packed(c)) {
+        *k = *q ? *q + width : NULL;
+        *v = *q ? *k + kv : NULL;
+    } else {
+        *k = take(b, R, kv);
+        *v = take(b, R, kv);
+    }
+}
+
 static void lay_block(const struct fp4_config *c, struct bump *b, size_t R, bool grad, struct fp4_block_acts *a) {
-    size_t d = c->n_embd, width = c->n_head * c->head_dim, kv = c->n_kv_head * c->head_dim;
+    size_t d = c->n_embd;
     a->in = take(b, R, d);
     a->mid = grad ? take(b, R, d) : a->in;
-    a->norm1 = take(b, R, d);
-    a->norm2 = grad ? take(b, R, d) : a->norm1;
+    if (c->norm_after) {
+        a->sum1 = grad ? take(b, R, d) : a->in;
+        a->sum2 = grad ? take(b, R, d) : a->in;
+        a->x1 = a->in;
+        a->x2 = a->mid;
+    } else {
+        a->sum1 = a->in;
+        a->sum2 = a->mid;
+        a->x1 = take(b, R, d);
+        a->x2 = grad ? take(b, R, d) : a->x1;
+    }
     a->rstd1 = take(b, R, 1);
     a->rstd2 = take(b, R, 1);
-    a->q = take(b, R, width + (c->arch == FP4_ARCH_WRITEUP_D ? 2 * kv : 0));
-    if (c->arch == FP4_ARCH_WRITEUP_D) {
-        a->k = a->q ? a->q + width : NULL;
-        a->v = a->q ? a->k + kv : NULL;
-    } else {
-        a->k = take(b, R, kv);
-        a->v = take(b, R, kv);
-    }
-    a->attention = take(b, R, width);
+    a->mean1 = fp4_layer_norm(c) ? take(b, R, 1) : NULL;
+    a->mean2 = fp4_layer_norm(c) ? take(b, R, 1) : NULL;
+    lay_qkv(c, b, R, &a->q, &a->k, &a->v);
+    a->attention = take(b, R, c->n_head * c->head_dim);
     a->stats = grad ? take(b, R, 2 * c->n_head) : NULL;
-    a->gate = c->arch == FP4_ARCH_WRITEUP_D ? NULL : take(b, R, c->n_ff);
+    a->gate = fp4_gated(c) ? take(b, R, c->n_ff) : NULL;
     a->up = take(b, R, c->n_ff);
     a->act = grad ? take(b, R, c->n_ff) : a->up;
 }
 
 static void lay_gradients(const struct fp4_config *c, struct bump *b, size_t R, struct fp4_arena *a) {
-    size_t d = c->n_embd, width = c->n_head * c->head_dim, kv = c->n_kv_head * c->head_dim;
+    size_t d = c->n_embd;
     a->dx = take(b, R, d);
     a->dnorm = take(b, R, d);
-    a->dhidden = take(b, R, d);
-    a->dq = take(b, R, width + (c->arch == FP4_ARCH_WRITEUP_D ? 2 * kv : 0));
-    if (c->arch == FP4_ARCH_WRITEUP_D) {
-        a->dk = a->dq ? a->dq + width : NULL;
-        a->dv = a->dq ? a->dk + kv : NULL;
-    } else {
-        a->dk = take(b, R, kv);
-        a->dv = take(b, R, kv);
-    }
-    a->dattention = take(b, R, width);
-    a->dgate = c->arch == FP4_ARCH_WRITEUP_D ? NULL : take(b, R, c->n_ff);
+    a->dhidden = take(b, R, c->n_word ? c->n_word : d);
+    lay_qkv(c, b, R, &a->dq, &a->dk, &a->dv);
+    a->dattention = take(b, R, c->n_head * c->head_dim);
+    a->dgate = fp4_gated(c) ? take(b, R, c->n_ff) : NULL;
     a->dup = take(b, R, c->n_ff);
+    a->dword = c->n_word ? take(b, R, c->n_word) : NULL;
+    a->dbranch = c->dropout > 0 ? take(b, R, d) : NULL;
 }
 
 static void lay(const struct fp4_config *c, struct bump *b, size_t R, bool grad, struct fp4_arena *a) {
@@ -68,8 +80,12 @@ static void lay(const struct fp4_config *c, struct bump *b, size_t R, bool grad,
         else
             a->block[i] = a->block[0];
     a->last = grad ? take(b, R, c->n_embd) : a->block[0].in;
-    a->hidden = take(b, R, c->n_embd);
+    a->normed = c->norm_after || c->no_final_norm ? a->last : take(b, R, c->n_embd);
+    a->hidden = c->n_word ? take(b, R, c->n_word) : a->normed;
     a->rstd = take(b, R, 1);
+    a->mean = fp4_layer_norm(c) ? take(b, R, 1) : NULL;
+    a->word = c->n_word ? take(b, R, c->n_word) : NULL;
+    a->branch = c->dropout > 0 ? take(b, R, c->n_embd) : NULL;
     if (grad)
         lay_gradients(c, b, R, a);
 }
@@ -133,10 +149,10 @@ void fp4_arena_release(struct fp4_model *m) {
     fp4_free(m->host.p);
 }
 
-/* Frequency of channel pair c. Llama: θ^(−2c/D). The write-up's net: θ^(−c/(D/4 − 1)) for c < D/4, else 0. */
+/* Frequency of channel pair c. Llama: θ^(−2c/D), divided as rope scaling says. The write-up's net: θ^(−c/(D/4 − 1)) for c < D/4, else 0. */
 static double frequency(const struct fp4_config *c, size_t channel) {
     if (c->arch != FP4_ARCH_WRITEUP_D)
-        return pow(c->rope_theta, -2.0 * (double)channel / (double)c->head_dim);
+        return pow(c->rope_theta, -2.0 * (double)channel / (double)c->head_dim) / fp4_rope_divisor(c, channel);
     size_t quarter = c->head_dim / 4;
     if (channel >= quarter)
         return 0.0;
@@ -144,14 +160,14 @@ static double frequency(const struct fp4_config *c, size_t channel) {
 }
 
 fp4_status fp4_rotary_prepare(struct fp4_model *m, size_t positions) {
-    if (positions <= m->positions)
+    if (!fp4_rotary(&m->config) || positions <= m->rotations)
         return FP4_OK;
     size_t half = m->config.head_dim / 2, n = positions * half;
     float *host;
     m->be->free(m->cosine);
     m->be->free(m->sine);
     m->cosine = m->sine = NULL;
-    m->positions = 0;
+    m->rotations = 0;
     FP4_TRY(m->be->alloc(n, &m->cosine));
     FP4_TRY(m->be->alloc(n, &m->sine));
     FP4_TRY(FP4_NEW(host, 2 * n));
@@ -167,6 +183,6 @@ fp4_status fp4_rotary_prepare(struct fp4_model *m, size_t positions) {
         status = m->be->upload(n, host + n, m->sine);
     fp4_free(host);
     if (status == FP4_OK)
-        m->positions = positions;
+        m->rotations = positions;
     return status;
 }

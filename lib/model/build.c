@@ -12,20 +12,58 @@ static size_t add_param(struct fp4_model *m, const char *name, size_t rows, size
     return m->n_params++;
 }
 
-static size_t add_norm(struct fp4_model *m, size_t layer, const char *name) {
-    char full[96];
-    snprintf(full, sizeof full, "model.layers.%zu.%s.weight", layer, name);
-    return add_param(m, full, 1, m->config.n_embd);
+/* What the families call a block's parts. */
+struct names {
+    const char *root, *norm1, *q, *k, *v, *qkv, *o, *norm2, *gate, *up, *down, *final_norm;
+};
+static const struct names *names_of(const struct fp4_config *c) {
+    static const struct names llama = {
+        .root = "model", .norm1 = "input_layernorm", .q = "self_attn.q_proj", .k = "self_attn.k_proj", .v = "self_attn.v_proj",
+        .qkv = "self_attn.qkv_proj", .o = "self_attn.o_proj", .norm2 = "post_attention_layernorm", .gate = "mlp.gate_proj",
+        .up = "mlp.up_proj", .down = "mlp.down_proj", .final_norm = "norm"};
+    static const struct names opt = {
+        .root = "model.decoder", .norm1 = "self_attn_layer_norm", .q = "self_attn.q_proj", .k = "self_attn.k_proj", .v = "self_attn.v_proj",
+        .o = "self_attn.out_proj", .norm2 = "final_layer_norm", .up = "fc1", .down = "fc2", .final_norm = "final_layer_norm"};
+    return c->arch == FP4_ARCH_OPT ? &opt : &llama;
 }
 
-static size_t add_linear(struct fp4_model *m, enum fp4_linear_kind kind, size_t layer, const char *name, size_t n_out, size_t n_in) {
+/* "root.layers.i.name", or "root.name" outside the blocks (layer = n_layer). */
+static const char *full_name(const struct fp4_model *m, size_t layer, const char *name, char out[80]) {
+    const char *root = names_of(&m->config)->root;
+    if (layer < m->config.n_layer)
+        snprintf(out, 80, "%s.layers.%zu.%s", root, layer, name);
+    else
+        snprintf(out, 80, "%s.%s", root, name);
+    return out;
+}
+
+static size_t add_part(struct fp4_model *m, const char *stem, const char *part, size_t rows, size_t cols) {
+    char name[96];
+    snprintf(name, sizeof name, "%s.%s", stem, part);
+    return add_param(m, name, rows, cols);
+}
+
+static struct fp4_norm add_norm(struct fp4_model *m, size_t layer, const char *name) {
+    char stem[80];
+    struct fp4_norm n = {SIZE_MAX, SIZE_MAX};
+    full_name(m, layer, name, stem);
+    n.weight = add_part(m, stem, "weight", 1, m->config.n_embd);
+    if (fp4_layer_norm(&m->config))
+        n.bias = add_part(m, stem, "bias", 1, m->config.n_embd);
+    return n;
+}
+
+static size_t add_linear(struct fp4_model *m, enum fp4_linear_kind kind, size_t layer, const char *name, size_t n_out, size_t n_in, bool bias) {
     struct fp4_linear *l = &m->linear[m->n_linear];
-    snprintf(l->name, sizeof l->name, "model.layers.%zu.%s.weight", layer, name);
+    char stem[80];
+    full_name(m, layer, name, stem);
+    snprintf(l->name, sizeof l->name, "%s.weight", stem);
     l->kind = kind;
     l->layer = layer;
     l->n_out = n_out;
     l->n_in = n_in;
     l->param = add_param(m, l->name, n_out, n_in);
+    l->bias = bias ? add_part(m, stem, "bias", 1, n_out) : SIZE_MAX;
     return m->n_linear++;
 }
 
@@ -36,30 +74,52 @@ static void add_head(struct fp4_model *m) {
     l->kind = FP4_LIN_HEAD;
     l->layer = c->n_layer;
     l->n_out = c->n_vocab;
-    l->n_in = c->n_embd;
-    l->param = c->tied_head ? m->embed : add_param(m, l->name, c->n_vocab, c->n_embd);
+    l->n_in = fp4_model_width(m);
+    l->param = c->tied_head ? m->embed : add_param(m, l->name, c->n_vocab, l->n_in);
+    l->bias = SIZE_MAX;
     m->head = m->n_linear++;
 }
 
 static void add_block(struct fp4_model *m, size_t i) {
     const struct fp4_config *c = &m->config;
+    const struct names *n = names_of(c);
     struct fp4_block *b = &m->block[i];
     size_t d = c->n_embd, width = c->n_head * c->head_dim, kv = c->n_kv_head * c->head_dim;
     b->q = b->k = b->v = b->qkv = b->gate = SIZE_MAX;
-    b->norm1 = add_norm(m, i, "input_layernorm");
-    if (c->arch == FP4_ARCH_WRITEUP_D) {
-        b->qkv = add_linear(m, FP4_LIN_QKV, i, "self_attn.qkv_proj", width + 2 * kv, d);
+    b->norm1 = add_norm(m, i, n->norm1);
+    if (fp4_packed(c)) {
+        b->qkv = add_linear(m, FP4_LIN_QKV, i, n->qkv, width + 2 * kv, d, false);
     } else {
-        b->q = add_linear(m, FP4_LIN_Q, i, "self_attn.q_proj", width, d);
-        b->k = add_linear(m, FP4_LIN_K, i, "self_attn.k_proj", kv, d);
-        b->v = add_linear(m, FP4_LIN_V, i, "self_attn.v_proj", kv, d);
+        b->q = add_linear(m, FP4_LIN_Q, i, n->q, width, d, c->attention_bias);
+        b->k = add_linear(m, FP4_LIN_K, i, n->k, kv, d, c->attention_bias);
+        b->v = add_linear(m, FP4_LIN_V, i, n->v, kv, d, c->attention_bias);
     }
-    b->o = add_linear(m, FP4_LIN_O, i, "self_attn.o_proj", d, width);
-    b->norm2 = add_norm(m, i, "post_attention_layernorm");
-    if (c->arch != FP4_ARCH_WRITEUP_D)
-        b->gate = add_linear(m, FP4_LIN_GATE, i, "mlp.gate_proj", c->n_ff, d);
-    b->up = add_linear(m, FP4_LIN_UP, i, "mlp.up_proj", c->n_ff, d);
-    b->down = add_linear(m, FP4_LIN_DOWN, i, "mlp.down_proj", d, c->n_ff);
+    b->o = add_linear(m, FP4_LIN_O, i, n->o, d, width, c->attention_bias);
+    b->norm2 = add_norm(m, i, n->norm2);
+    if (fp4_gated(c))
+        b->gate = add_linear(m, FP4_LIN_GATE, i, n->gate, c->n_ff, d, c->mlp_bias);
+    b->up = add_linear(m, FP4_LIN_UP, i, n->up, c->n_ff, d, c->mlp_bias);
+    b->down = add_linear(m, FP4_LIN_DOWN, i, n->down, d, c->n_ff, c->mlp_bias);
+}
+
+/* Everything outside the blocks but the head: before them, and after them. */
+static void add_entry(struct fp4_model *m) {
+    const struct fp4_config *c = &m->config;
+    char stem[80];
+    m->embed = add_part(m, full_name(m, c->n_layer, "embed_tokens", stem), "weight", c->n_vocab, fp4_model_width(m));
+    m->positions = m->project_in = SIZE_MAX;
+    if (c->arch != FP4_ARCH_OPT)
+        return;
+    m->positions = add_part(m, full_name(m, c->n_layer, "embed_positions", stem), "weight", c->n_ctx + OPT_POSITION_OFFSET, c->n_embd);
+    if (c->n_word)
+        m->project_in = add_linear(m, FP4_LIN_PROJECT_IN, c->n_layer, "project_in", c->n_embd, c->n_word, false);
+}
+static void add_exit(struct fp4_model *m) {
+    const struct fp4_config *c = &m->config;
+    m->final_norm = (struct fp4_norm){SIZE_MAX, SIZE_MAX};
+    if (!c->norm_after && !c->no_final_norm)
+        m->final_norm = add_norm(m, c->n_layer, names_of(c)->final_norm);
+    m->project_out = c->n_word ? add_linear(m, FP4_LIN_PROJECT_OUT, c->n_layer, "project_out", c->n_word, c->n_embd, false) : SIZE_MAX;
 }
 
 static fp4_status check(const struct fp4_config *c) {
@@ -68,7 +128,11 @@ static fp4_status check(const struct fp4_config *c) {
     if (c->n_vocab > INT32_MAX || c->n_head % c->n_kv_head)
         return fp4_fail(FP4_ERR_ARG, "model configuration: %zu tokens, %zu query heads on %zu key-value heads", c->n_vocab, c->n_head,
                         c->n_kv_head);
-    if (c->head_dim % (c->arch == FP4_ARCH_WRITEUP_D ? 4 : 2))
+    if (c->n_word > INT32_MAX || (c->n_word && c->arch != FP4_ARCH_OPT))
+        return fp4_fail(FP4_ERR_ARG, "model configuration: an embedding of width %zu", c->n_word);
+    if (c->rope.kind == FP4_ROPE_DIVISORS && c->head_dim / 2 > FP4_ROPE_PAIRS)
+        return fp4_fail(FP4_ERR_ARG, "model configuration: rotary divisors for heads of %zu channels", c->head_dim);
+    if (fp4_rotary(c) && c->head_dim % (c->arch == FP4_ARCH_WRITEUP_D ? 4 : 2))
         return fp4_fail(FP4_ERR_ARG, "model configuration: heads of %zu channels cannot be rotated", c->head_dim);
     return FP4_OK;
 }
@@ -107,17 +171,17 @@ fp4_status fp4_model_place(struct fp4_model *m) {
 static fp4_status fill(struct fp4_model *m) {
     const struct fp4_config *c = &m->config;
     size_t most;
-    if (!fp4_size_mul(c->n_layer, 9, &most) || !fp4_size_add(most, 3, &most))
+    if (!fp4_size_mul(c->n_layer, 18, &most) || !fp4_size_add(most, 7, &most)) /* 7 layers and 2 norms, each with a bias; 7 beside the blocks */
         return fp4_fail(FP4_ERR_ARG, "model configuration: %zu layers", c->n_layer);
     FP4_TRY(FP4_NEW(m->params, most));
     FP4_TRY(FP4_NEW(m->linear, most));
     FP4_TRY(FP4_NEW(m->block, c->n_layer));
     FP4_TRY(FP4_NEW(m->arena.block, c->n_layer));
     FP4_TRY(FP4_NEW(m->fresh, most));
-    m->embed = add_param(m, "model.embed_tokens.weight", c->n_vocab, c->n_embd);
+    add_entry(m);
     for (size_t i = 0; i < c->n_layer; i++)
         add_block(m, i);
-    m->final_norm = add_param(m, "model.norm.weight", 1, c->n_embd);
+    add_exit(m);
     add_head(m);
     return measure(m);
 }
@@ -168,6 +232,7 @@ void fp4_model_free(struct fp4_model *m) {
 }
 
 const struct fp4_config *fp4_model_config(const struct fp4_model *m) { return &m->config; }
+size_t fp4_model_width(const struct fp4_model *m) { return m->config.n_word ? m->config.n_word : m->config.n_embd; }
 size_t fp4_model_n_params(const struct fp4_model *m) { return m->n_params; }
 struct fp4_param *fp4_model_param(struct fp4_model *m, size_t i) { return &m->params[i]; }
 size_t fp4_model_n_elements(const struct fp4_model *m) { return m->n_elements; }
@@ -184,7 +249,7 @@ struct fp4_param *fp4_model_find_param(struct fp4_model *m, const char *name) {
 void fp4_model_set_policy(struct fp4_model *m, const struct fp4_policy *policy, bool head_too) {
     const struct fp4_policy none = {0};
     for (size_t i = 0; i < m->n_linear; i++)
-        m->linear[i].policy = policy && (head_too || i != m->head) ? *policy : none;
+        m->linear[i].policy = policy && (head_too || m->linear[i].layer < m->config.n_layer) ? *policy : none;
 }
 void fp4_model_set_pass(struct fp4_model *m, const struct fp4_pass *pass) { m->pass = *pass; }
 void fp4_model_set_hook(struct fp4_model *m, fp4_linear_hook hook, void *context) {
@@ -193,6 +258,6 @@ void fp4_model_set_hook(struct fp4_model *m, fp4_linear_hook hook, void *context
 }
 
 const char *fp4_linear_kind_name(enum fp4_linear_kind k) {
-    static const char *const names[] = {"q", "k", "v", "qkv", "o", "gate", "up", "down", "head"};
+    static const char *const names[] = {"q", "k", "v", "qkv", "o", "gate", "up", "down", "head", "project_in", "project_out"};
     return (size_t)k < sizeof names / sizeof *names ? names[k] : "?";
 }

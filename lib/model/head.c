@@ -10,7 +10,7 @@ fp4_status fp4_head_begin(struct fp4_model *m, size_t R, const float *hidden, st
 }
 
 fp4_status fp4_head_logits(struct fp4_model *m, const struct fp4_head *h, size_t first, size_t n, float *logits) {
-    return m->be->gemm(false, true, n, m->config.n_vocab, m->config.n_embd, 1.0f, h->x.p + first * h->x.ld, h->x.ld, h->w.p, h->w.ld, 0.0f,
+    return m->be->gemm(false, true, n, m->config.n_vocab, fp4_model_width(m), 1.0f, h->x.p + first * h->x.ld, h->x.ld, h->w.p, h->w.ld, 0.0f,
                        logits, m->config.n_vocab);
 }
 
@@ -39,7 +39,7 @@ fp4_status fp4_model_logits(struct fp4_model *m, const int32_t *tokens, size_t n
 
 /* Logits of the reference's hidden states (host) through this model's head, rows first … */
 static fp4_status reference_logits(struct fp4_model *m, const struct fp4_score *s, size_t first, size_t rows, float **out) {
-    size_t d = m->config.n_embd;
+    size_t d = fp4_model_width(m);
     const struct fp4_linear *l = &m->linear[m->head];
     struct fp4_head head = {.w = {m->params[l->param].data, d, false}};
     float *x;
@@ -60,7 +60,7 @@ fp4_status fp4_model_score(struct fp4_model *m, const int32_t *tokens, size_t n,
         return fp4_fail(FP4_ERR_ARG, "scores against a reference: the head must be unquantized");
     FP4_TRY(fp4_forward(m, tokens, 1, n, false, NULL));
     if (s->hidden)
-        FP4_TRY(m->be->download(n * m->config.n_embd, m->arena.hidden, s->hidden));
+        FP4_TRY(m->be->download(n * fp4_model_width(m), m->arena.hidden, s->hidden));
     FP4_TRY(fp4_head_begin(m, n, m->arena.hidden, &head));
     FP4_TRY(logits_buffer(m, n - 1, &chunk));
     for (size_t first = 0; first < n - 1; first += HEAD_ROWS) {
@@ -166,7 +166,7 @@ fp4_status fp4_model_entropy_backward(struct fp4_model *m, const int32_t *tokens
     struct fp4_head head;
     struct fp4_prepared w, x;
     float *row;
-    size_t d = m->config.n_embd, V = m->config.n_vocab;
+    size_t d = fp4_model_width(m), V = m->config.n_vocab;
     double h, guarded;
     FP4_TRY(need_grad(m));
     FP4_TRY(fp4_forward(m, tokens, 1, n, true, NULL));

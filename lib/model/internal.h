@@ -8,20 +8,28 @@
 enum { FP4_PARAM_ALIGN = 16 }; /* floats: every parameter begins on a cache line */
 enum { HEAD_ROWS = 256 }; /* rows of logits that exist at a time; a multiple of every block size */
 
+/* A norm's parameters; SIZE_MAX: none. RMSNorm has no bias. */
+struct fp4_norm {
+    size_t weight, bias;
+};
+
 /* Indices of a block's parameters and linear layers; SIZE_MAX: the family has none. */
 struct fp4_block {
-    size_t norm1, norm2;                   /* parameters */
+    struct fp4_norm norm1, norm2;
     size_t q, k, v, qkv, o, gate, up, down; /* linear layers */
 };
 
-/* Activations of one block, backend memory; R rows. A = H·D, K = KV·D. */
+/* Activations of one block, backend memory; R rows. A = H·D, K = KV·D. Norm before: x1 = norm(in), mid = in + attention(x1), x2 = norm(mid),
+ * out = mid + mlp(x2). Norm after: mid = norm(sum1), sum1 = in + attention(in), out = norm(sum2), sum2 = mid + mlp(mid). */
 struct fp4_block_acts {
     float *in, *mid;         /* residual stream before each half [R, d] */
-    float *norm1, *norm2;    /* [R, d] */
+    float *sum1, *sum2;      /* what the norms read [R, d]; norm before: in and mid */
+    float *x1, *x2;          /* what the halves read [R, d]; norm after: in and mid */
+    float *mean1, *mean2;    /* [R], LayerNorm only */
     float *rstd1, *rstd2;    /* [R] */
     float *q, *k, *v;        /* [R, A], [R, K], [R, K]; the write-up's net: slices of one [R, 3d] */
     float *attention, *stats; /* [R, A]; [B, H, T, 2] */
-    float *gate, *up, *act;  /* [R, ff] */
+    float *gate, *up, *act;  /* [R, ff]; gate: NULL where there is none */
 };
 
 /* All activations of a pass in one allocation. Without gradients every block uses the same buffers and mid == in. */
@@ -31,9 +39,14 @@ struct fp4_arena {
     size_t B, T;
     bool grad;
     struct fp4_block_acts *block; /* [n_layer] */
-    float *last, *hidden, *rstd;  /* residual stream at the end [R, d], after the last norm [R, d], [R] */
+    float *word;                  /* embedding rows that project_in reads [R, w]; NULL without it */
+    float *last, *normed;         /* residual stream at the end, and after the last norm [R, d]: the same where there is none */
+    float *mean, *rstd;           /* [R] */
+    float *hidden;                /* what the head reads [R, w]: normed, or project_out's */
+    float *branch;                /* what a half adds to the stream, where it is dropped out first [R, d] */
+    bool dropping;                /* this pass is in training mode, with a probability that is not 0 */
     /* gradients, with grad only */
-    float *dx, *dnorm, *dq, *dk, *dv, *dattention, *dgate, *dup, *dhidden;
+    float *dx, *dnorm, *dbranch, *dq, *dk, *dv, *dattention, *dgate, *dup, *dhidden, *dword;
 };
 
 struct fp4_buffer {
@@ -53,7 +66,9 @@ struct fp4_model {
     struct fp4_param *params;
     struct fp4_linear *linear;
     struct fp4_block *block;
-    size_t embed, final_norm, head; /* parameters embed and final_norm; linear layer head */
+    size_t embed, positions;        /* parameters */
+    struct fp4_norm final_norm;
+    size_t head, project_in, project_out; /* linear layers */
     float *data, *grad;             /* all parameters but those that stay in their file, all gradients */
     struct fp4_store *store;        /* weights.c; NULL: all weights are in memory */
     bool *fresh;                    /* [n_params]: gradient counts as zero whatever its memory holds: the first product overwrites it */
@@ -63,9 +78,16 @@ struct fp4_model {
     struct fp4_arena arena;
     struct fp4_buffer scratch[SCRATCH_COUNT];
     struct fp4_buffer host; /* host copies for hooks */
-    float *cosine, *sine;   /* rotary tables [positions, D/2] */
-    size_t positions;
+    float *cosine, *sine;   /* rotary tables [rotations, D/2] */
+    size_t rotations;
 };
+
+/* What the families differ in. */
+static inline bool fp4_packed(const struct fp4_config *c) { return c->arch == FP4_ARCH_WRITEUP_D; } /* q, k, v: slices of one product */
+static inline bool fp4_gated(const struct fp4_config *c) { return c->arch == FP4_ARCH_LLAMA; }
+static inline bool fp4_rotary(const struct fp4_config *c) { return c->arch != FP4_ARCH_OPT && !c->no_positions; }
+static inline bool fp4_layer_norm(const struct fp4_config *c) { return c->arch == FP4_ARCH_OPT; }
+enum { OPT_POSITION_OFFSET = 2 }; /* row of position t is t + 2: transformers' OPTLearnedPositionalEmbedding */
 
 /* arena.c */
 fp4_status fp4_arena_prepare(struct fp4_model *m, size_t B, size_t T, bool grad);
@@ -103,9 +125,9 @@ struct fp4_prepared {
 fp4_status fp4_linear_operand(struct fp4_model *m, const struct fp4_linear *l, enum fp4_operand which, size_t rows, const float *x,
                               int scratch, int scratch_transposed, struct fp4_prepared *out);
 /* y = x Wᵀ, or y += x Wᵀ; calls the hook first. */
-fp4_status fp4_linear_forward(struct fp4_model *m, const struct fp4_linear *l, size_t R, const float *x, float *y, bool add);
+fp4_status fp4_linear_forward(struct fp4_model *m, const struct fp4_linear *l, size_t R, const float *x, float *y, bool add); /* with its bias */
 fp4_status fp4_linear_hook_call(struct fp4_model *m, const struct fp4_linear *l, size_t R, const float *x);
-/* dx (+)= dy W; gradient of the weight += dyᵀ x. */
+/* dx (+)= dy W; gradient of the weight += dyᵀ x, of the bias += the rows of dy. */
 fp4_status fp4_linear_backward(struct fp4_model *m, const struct fp4_linear *l, size_t R, const float *x, const float *dy, float *dx,
                                bool add);
 /* Weight gradient from prepared operands: grad += dyᵀ x over R rows. */
@@ -114,18 +136,31 @@ fp4_status fp4_linear_weight_gradient(struct fp4_model *m, const struct fp4_line
 /* The gradient of a parameter, made zero first when it is fresh. */
 fp4_status fp4_grad_of(struct fp4_model *m, size_t param, float **grad);
 
+/* dropout.c: sites of a block, and of the attention's probabilities */
+enum fp4_drop_site { DROP_ATTENTION, DROP_MLP, DROP_PROBABILITIES };
+/* What is dropped at a site of a layer in this pass; p = 0 where nothing is. */
+struct fp4_dropout fp4_drop_of(const struct fp4_model *m, size_t layer, enum fp4_drop_site site);
+
+/* norm.c: RMSNorm or LayerNorm by what the parameters are. Backward adds to dx. */
+fp4_status fp4_norm_forward(struct fp4_model *m, const struct fp4_norm *n, size_t R, const float *x, float *y, float *mean, float *rstd);
+fp4_status fp4_norm_backward(struct fp4_model *m, const struct fp4_norm *n, size_t R, const float *x, const float *mean, const float *rstd,
+                             const float *dy, float *dx);
+
 /* forward.c. cache: see generate.c */
 struct fp4_cache {
     size_t room, used; /* positions */
     float **k, **v;    /* [n_layer], each [room, K] */
 };
 fp4_status fp4_check_tokens(const struct fp4_model *m, const int32_t *tokens, size_t n, size_t T);
-/* Leaves the arena's hidden [B·T, d]. */
+struct fp4_embedding fp4_embedding_of(const struct fp4_model *m);
+struct fp4_attention fp4_attention_of(const struct fp4_model *m, size_t layer, size_t B, size_t T);
+/* Leaves the arena's hidden [B·T, width]. */
 fp4_status fp4_forward(struct fp4_model *m, const int32_t *tokens, size_t B, size_t T, bool grad, struct fp4_cache *cache);
-fp4_status fp4_forward_embed(struct fp4_model *m, const int32_t *tokens, size_t R, float *x);
+/* Tokens of B sequences at positions first … → the first block's `in`. */
+fp4_status fp4_forward_embed(struct fp4_model *m, const int32_t *tokens, size_t R, size_t T, size_t first);
 fp4_status fp4_forward_block(struct fp4_model *m, size_t layer, size_t B, size_t T, struct fp4_cache *cache);
 
-/* backward.c: from the arena's dhidden [B·T, d] to all gradients */
+/* backward.c: from the arena's dhidden [B·T, width] to all gradients */
 fp4_status fp4_backward(struct fp4_model *m, const int32_t *tokens, size_t B, size_t T);
 
 /* head.c */

@@ -82,7 +82,8 @@ fp4_status fp4_linear_forward(struct fp4_model *m, const struct fp4_linear *l, s
     FP4_TRY(fp4_linear_hook_call(m, l, R, x));
     FP4_TRY(fp4_linear_operand(m, l, FP4_FWD_X, R, x, SCRATCH_A, SCRATCH_A, &a));
     FP4_TRY(fp4_linear_operand(m, l, FP4_FWD_W, 0, m->params[l->param].data, SCRATCH_B, SCRATCH_B, &b));
-    return m->be->gemm(false, true, R, l->n_out, l->n_in, 1.0f, a.p, a.ld, b.p, b.ld, add ? 1.0f : 0.0f, y, l->n_out);
+    FP4_TRY(m->be->gemm(false, true, R, l->n_out, l->n_in, 1.0f, a.p, a.ld, b.p, b.ld, add ? 1.0f : 0.0f, y, l->n_out));
+    return l->bias == SIZE_MAX ? FP4_OK : m->be->add_bias(R, l->n_out, m->params[l->bias].data, y);
 }
 
 fp4_status fp4_grad_of(struct fp4_model *m, size_t param, float **grad) {
@@ -105,6 +106,11 @@ fp4_status fp4_linear_weight_gradient(struct fp4_model *m, const struct fp4_line
 fp4_status fp4_linear_backward(struct fp4_model *m, const struct fp4_linear *l, size_t R, const float *x, const float *dy, float *dx,
                                bool add) {
     struct fp4_prepared a, b;
+    float *db;
+    if (l->bias != SIZE_MAX) { /* biases learn even where the weight is frozen */
+        FP4_TRY(fp4_grad_of(m, l->bias, &db));
+        FP4_TRY(m->be->bias_backward(R, l->n_out, dy, db));
+    }
     FP4_TRY(fp4_linear_operand(m, l, FP4_DGRAD_DY, R, dy, SCRATCH_A, SCRATCH_A, &a));
     FP4_TRY(fp4_linear_operand(m, l, FP4_DGRAD_W, 0, m->params[l->param].data, SCRATCH_B, SCRATCH_B, &b));
     FP4_TRY(m->be->gemm(false, b.transposed, R, l->n_in, l->n_out, 1.0f, a.p, a.ld, b.p, b.ld, add ? 1.0f : 0.0f, dx, l->n_in));

@@ -4,13 +4,11 @@
 
 #include "lib/model/weights.h"
 
-/* GGUF's names of a block's tensors and ours. */
+/* GGUF's names of a block's parts and ours; ".weight" or ".bias" follows. */
 static const struct { const char *ours, *theirs; } block_names[] = {
-    {"input_layernorm.weight", "attn_norm.weight"},        {"self_attn.q_proj.weight", "attn_q.weight"},
-    {"self_attn.k_proj.weight", "attn_k.weight"},          {"self_attn.v_proj.weight", "attn_v.weight"},
-    {"self_attn.o_proj.weight", "attn_output.weight"},     {"post_attention_layernorm.weight", "ffn_norm.weight"},
-    {"mlp.gate_proj.weight", "ffn_gate.weight"},           {"mlp.up_proj.weight", "ffn_up.weight"},
-    {"mlp.down_proj.weight", "ffn_down.weight"},
+    {"input_layernorm.", "attn_norm."},    {"self_attn.q_proj.", "attn_q."},      {"self_attn.k_proj.", "attn_k."},
+    {"self_attn.v_proj.", "attn_v."},      {"self_attn.o_proj.", "attn_output."}, {"post_attention_layernorm.", "ffn_norm."},
+    {"mlp.gate_proj.", "ffn_gate."},       {"mlp.up_proj.", "ffn_up."},           {"mlp.down_proj.", "ffn_down."},
 };
 
 static void gguf_name(const char *ours, char *out, size_t size) {
@@ -26,14 +24,26 @@ static void gguf_name(const char *ours, char *out, size_t size) {
         snprintf(out, size, "%s", ours);
     if (sscanf(ours, "model.layers.%zu.%n", &layer, &end) != 1 || end == 0)
         return;
-    for (size_t i = 0; i < sizeof block_names / sizeof *block_names; i++)
-        if (strcmp(ours + end, block_names[i].ours) == 0)
-            snprintf(out, size, "blk.%zu.%s", layer, block_names[i].theirs);
+    for (size_t i = 0; i < sizeof block_names / sizeof *block_names; i++) {
+        size_t n = strlen(block_names[i].ours);
+        if (strncmp(ours + end, block_names[i].ours, n) == 0)
+            snprintf(out, size, "blk.%zu.%s%s", layer, block_names[i].theirs, ours + end + n);
+    }
+}
+
+/* Name of a parameter in a checkpoint. The files on the hub of OPT's makers leave out OPT's outermost "model.". */
+static void stored_name(const struct fp4_checkpoint *c, bool gguf, const char *ours, char *out, size_t size) {
+    static const char outer[] = "model.decoder.";
+    snprintf(out, size, "%s", ours);
+    if (gguf)
+        gguf_name(ours, out, size);
+    else if (strncmp(ours, outer, strlen(outer)) == 0 && !fp4_checkpoint_find(c, "model.decoder.embed_tokens.weight"))
+        snprintf(out, size, "%s", ours + strlen("model."));
 }
 
 static bool is_rotated(const struct fp4_model *m, size_t param) {
     for (size_t i = 0; i < m->n_linear; i++)
-        if (m->linear[i].param == param && (m->linear[i].kind == FP4_LIN_Q || m->linear[i].kind == FP4_LIN_K))
+        if ((m->linear[i].param == param || m->linear[i].bias == param) && (m->linear[i].kind == FP4_LIN_Q || m->linear[i].kind == FP4_LIN_K))
             return true;
     return false;
 }
@@ -48,9 +58,7 @@ static fp4_status attach(struct fp4_model *m, const char *path, bool gguf) {
     for (size_t i = 0; i < m->n_params; i++) {
         const struct fp4_param *p = &m->params[i];
         char name[96];
-        snprintf(name, sizeof name, "%s", p->name);
-        if (gguf)
-            gguf_name(p->name, name, sizeof name);
+        stored_name(m->store->checkpoint, gguf, p->name, name, sizeof name);
         const struct fp4_stored *t = fp4_checkpoint_find(m->store->checkpoint, name);
         if (!t)
             return fp4_fail(FP4_ERR_FORMAT, "%s: no tensor %s, which the configuration asks for", path, name);
@@ -62,17 +70,16 @@ static fp4_status attach(struct fp4_model *m, const char *path, bool gguf) {
     return FP4_OK;
 }
 
-/* A tensor that is in the file and not in the model would change the numbers (a bias, scaled rotary frequencies): refused. A
- * stored copy of a tied head and the constant rotary frequencies of old checkpoints would not. */
+/* A tensor that is in the file and not in the model would change the numbers (a bias, another norm): refused. A stored copy of a tied
+ * head, the constant rotary frequencies of old checkpoints and OPT's version number would not; rope_freqs is in the configuration. */
 static fp4_status check_unknown(struct fp4_model *m, const char *path, const struct fp4_checkpoint *c, bool gguf) {
     for (size_t i = 0; i < fp4_checkpoint_count(c); i++) {
         const char *name = fp4_checkpoint_at(c, i)->name;
         char ours[96];
-        bool known = strstr(name, "rotary_emb.inv_freq") || (m->config.tied_head && (!strcmp(name, "lm_head.weight") || !strcmp(name, "output.weight")));
+        bool known = strstr(name, "rotary_emb.inv_freq") || !strcmp(name, "decoder.version") || !strcmp(name, "model.decoder.version") ||
+                     (gguf && !strcmp(name, "rope_freqs.weight")) || (m->config.tied_head && (!strcmp(name, "lm_head.weight") || !strcmp(name, "output.weight")));
         for (size_t j = 0; j < m->n_params && !known; j++) {
-            snprintf(ours, sizeof ours, "%s", m->params[j].name);
-            if (gguf)
-                gguf_name(m->params[j].name, ours, sizeof ours);
+            stored_name(c, gguf, m->params[j].name, ours, sizeof ours);
             known = strcmp(ours, name) == 0;
         }
         if (!known)

@@ -1,5 +1,6 @@
 /* Parameters: initial values, host copies, hash, snapshots. */
 #include <stdio.h>
+#include <string.h>
 
 #include "lib/model/weights.h"
 
@@ -41,14 +42,22 @@ static void init_task(void *context, size_t task) {
         job->host[i] *= 0.02f;
 }
 
+/* Norms 1, biases 0. */
+static void fill_vector(const struct fp4_param *p, float *host) {
+    size_t n = strlen(p->name);
+    float value = n > 5 && strcmp(p->name + n - 5, ".bias") == 0 ? 0.0f : 1.0f;
+    for (size_t j = 0; j < p->elements; j++)
+        host[j] = value;
+}
+
 static fp4_status initialise(struct fp4_model *m, uint32_t seed, float *host) {
     for (size_t i = 0; i < m->n_params; i++) {
         struct fp4_param *p = &m->params[i];
         struct init_job job = {{.seed = seed, .stream = FP4_STREAM_INIT, .layer = (uint32_t)i}, p->elements, host};
         if (p->rows > 1)
             fp4_parallel_for((p->elements + INIT_CHUNK - 1) / INIT_CHUNK, init_task, &job);
-        for (size_t j = 0; p->rows == 1 && j < p->elements; j++)
-            host[j] = 1.0f;
+        else
+            fill_vector(p, host);
         FP4_TRY(m->be->upload(p->elements, host, p->data));
     }
     return FP4_OK;

@@ -60,7 +60,9 @@ fp4_status fp4_store_read(const struct fp4_model *m, size_t param, float *host) 
     FP4_TRY(fp4_stored_read(source->stored, 0, p->elements, host, &nonfinite));
     advise(source->stored, MADV_DONTNEED);
     FP4_TRY(note_nonfinite(s, param, nonfinite, p->elements));
-    return source->interleaved ? deinterleave(p->rows, p->cols, m->config.head_dim, host) : FP4_OK;
+    if (!source->interleaved)
+        return FP4_OK;
+    return p->rows == 1 ? deinterleave(p->cols, 1, m->config.head_dim, host) : deinterleave(p->rows, p->cols, m->config.head_dim, host);
 }
 
 /* The present values, host: of the overlay where it holds them. */

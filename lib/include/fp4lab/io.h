@@ -84,21 +84,47 @@ fp4_status fp4_safetensors_stream(const char *path, const struct fp4_tensor_out 
 
 /* ---- configuration of a model ---- */
 
-enum fp4_arch { FP4_ARCH_LLAMA, FP4_ARCH_WRITEUP_D };
+enum fp4_arch { FP4_ARCH_LLAMA, FP4_ARCH_WRITEUP_D, FP4_ARCH_OPT };
+enum fp4_activation { FP4_ACT_SILU, FP4_ACT_RELU, FP4_ACT_GELU /* erf */, FP4_ACT_GELU_TANH, FP4_ACT_COUNT };
 
+/* What divides the rotary frequency of a channel pair: nothing, one factor, Llama 3's smooth step between 1 and a factor, or a number
+ * of its own (GGUF's rope_freqs.weight where it is not Llama 3's). */
+enum fp4_rope_kind { FP4_ROPE_DEFAULT, FP4_ROPE_LINEAR, FP4_ROPE_LLAMA3, FP4_ROPE_DIVISORS };
+enum { FP4_ROPE_PAIRS = 256 };
+struct fp4_rope {
+    enum fp4_rope_kind kind;
+    double factor;                            /* LINEAR, LLAMA3 */
+    double low_freq_factor, high_freq_factor; /* LLAMA3, with original_ctx */
+    size_t original_ctx;
+    float divisor[FP4_ROPE_PAIRS];            /* DIVISORS: the first head_dim / 2 */
+};
+
+/* Fields that a family does not have are 0. */
 struct fp4_config {
     enum fp4_arch arch;
     size_t n_vocab, n_embd, n_layer, n_head, n_kv_head, head_dim, n_ff, n_ctx;
     float norm_eps;
     double rope_theta;
     bool tied_head;
+    struct fp4_rope rope;  /* LLAMA */
+    bool attention_bias;   /* LLAMA: of q, k, v, o; OPT: true unless enable_bias is false */
+    bool mlp_bias;         /* LLAMA: of gate, up, down; OPT: as attention_bias */
+    bool has_pad;          /* then look-ups of pad_id get no gradient (torch.nn.Embedding's padding_idx) */
+    int pad_id;
+    size_t n_word;         /* OPT: width of embedding and head where it differs from n_embd (project_in, project_out); else 0 */
+    bool norm_after;       /* OPT: norms follow the residual sums (350M), and there is none at the end */
+    bool no_final_norm;    /* OPT: _remove_final_layer_norm */
+    enum fp4_activation activation;    /* OPT; the others have SILU */
+    double dropout, attention_dropout; /* in training mode (struct fp4_pass); attention's is on the probabilities */
     bool no_positions;     /* WRITEUP_D as published: the rotation cancels (PROTOCOLS.md D, defect 6) */
     int bos_id, eos_id;    /* −1: none */
     bool add_bos;
 };
+/* What divides the rotary frequency of channel pair `pair` (struct fp4_rope); 1: nothing. */
+double fp4_rope_divisor(const struct fp4_config *config, size_t pair);
 /* From a folder's config.json (both spellings in use: rope_theta + torch_dtype, rope_parameters + dtype) or from
- * GGUF metadata. A field that would change the numbers and is not supported (other activation, rope scaling, sliding
- * window, biases) is FP4_ERR_UNSUPPORTED and names it. */
+ * GGUF metadata. A field that would change the numbers and is not supported (other activation, another kind of rope
+ * scaling, sliding window) is FP4_ERR_UNSUPPORTED and names it. */
 fp4_status fp4_config_read_json(const char *path, struct fp4_config *out);
 fp4_status fp4_config_from_gguf(const struct fp4_checkpoint *c, struct fp4_config *out);
 /* path as for fp4_checkpoint_open: finds the right one of the two (config.json beside the weights). */

@@ -1,6 +1,6 @@
 /* fp4lab/model.h: transformers, forward and backward, written once against a table of backend operations.
- * Two families: Llama (RMSNorm, rotary, grouped queries, SiLU gate, tied or untied head) and the net of the training
- * write-up (PROTOCOLS.md D). No dropout in these two as run here (probability 0). */
+ * Three families: Llama (RMSNorm, rotary, grouped queries, SiLU gate, optional biases), OPT (LayerNorm before or after the residual
+ * sums, learned positions, biases, ReLU or GELU, embedding of another width), and the net of the training write-up (PROTOCOLS.md D). */
 #ifndef FP4LAB_MODEL_H
 #define FP4LAB_MODEL_H
 
@@ -11,14 +11,19 @@
 /* ---- models ---- */
 struct fp4_model;
 
-/* kind of a linear layer, for policies and methods. WRITEUP_D has QKV, O, UP, DOWN, HEAD; Llama all but QKV. */
-enum fp4_linear_kind { FP4_LIN_Q, FP4_LIN_K, FP4_LIN_V, FP4_LIN_QKV, FP4_LIN_O, FP4_LIN_GATE, FP4_LIN_UP, FP4_LIN_DOWN, FP4_LIN_HEAD };
+/* kind of a linear layer, for policies and methods. WRITEUP_D has QKV, O, UP, DOWN, HEAD; Llama Q, K, V, O, GATE, UP, DOWN, HEAD; OPT the
+ * same without GATE (UP is fc1, DOWN is fc2) and, where the embedding has another width, PROJECT_IN and PROJECT_OUT. These two belong to
+ * the embedding and the head, not to a block: post-training methods leave them alone as they leave the head. */
+enum fp4_linear_kind {
+    FP4_LIN_Q, FP4_LIN_K, FP4_LIN_V, FP4_LIN_QKV, FP4_LIN_O, FP4_LIN_GATE, FP4_LIN_UP, FP4_LIN_DOWN, FP4_LIN_HEAD,
+    FP4_LIN_PROJECT_IN, FP4_LIN_PROJECT_OUT
+};
 const char *fp4_linear_kind_name(enum fp4_linear_kind k);
 
 /* Loads config and weights of a folder or GGUF file (weights become fp32 in the backend; GGUF's interleaved q/k rows are put
  * into the rotate-half order of the checkpoints' origin). */
 fp4_status fp4_model_load(const char *path, const struct fp4_backend *backend, struct fp4_model **out);
-/* Random initial weights: N(0, 0.02²), norms 1; addressed by seed and parameter. */
+/* Random initial weights: N(0, 0.02²), norms 1, biases 0; addressed by seed and parameter. */
 fp4_status fp4_model_create(const struct fp4_config *config, uint32_t seed, const struct fp4_backend *backend, struct fp4_model **out);
 void fp4_model_free(struct fp4_model *m);
 const struct fp4_config *fp4_model_config(const struct fp4_model *m);
@@ -53,14 +58,15 @@ void fp4_snapshot_free(struct fp4_snapshot *s);
 struct fp4_linear {
     char name[96];              /* its weight's parameter name; the tied head: "lm_head.weight" */
     enum fp4_linear_kind kind;
-    size_t layer;               /* block; n_layer for the head */
+    size_t layer;               /* block; n_layer for the head and the projections beside it */
     size_t param;               /* index of its weight */
+    size_t bias;                /* index of its bias [n_out], never quantized; SIZE_MAX: none */
     size_t n_out, n_in;
     struct fp4_policy policy;   /* zero: no quantization. Set it directly. */
 };
 size_t fp4_model_n_linear(const struct fp4_model *m);
 struct fp4_linear *fp4_model_linear(struct fp4_model *m, size_t i);
-/* Every linear layer, with or without the head. NULL: no quantization. A tied head's policy quantizes a copy of the
+/* Every linear layer, with or without those outside the blocks (head, projections). NULL: no quantization. A tied head's policy quantizes a copy of the
  * embedding for the head's product only. */
 void fp4_model_set_policy(struct fp4_model *m, const struct fp4_policy *policy, bool head_too);
 
@@ -68,6 +74,9 @@ void fp4_model_set_policy(struct fp4_model *m, const struct fp4_policy *policy, 
 struct fp4_pass {
     uint32_t seed, step;
     uint32_t replicate;  /* ≠ 0: embedding look-ups are multiplied by 1 ± 2⁻²³, sign addressed by (replicate, token id, channel) */
+    /* Training mode: passes drop out with the configuration's probabilities; what is dropped is addressed by (seed, step, layer, site,
+     * element), so that the same pass again drops the same. Generation (KV cache) and single blocks never drop. */
+    bool training;
 };
 void fp4_model_set_pass(struct fp4_model *m, const struct fp4_pass *pass);
 
@@ -78,7 +87,8 @@ void fp4_model_set_hook(struct fp4_model *m, fp4_linear_hook hook, void *context
 /* ---- forward ---- */
 /* One sequence from position 0; logits [n_last, n_vocab] of its last n_last positions, host. */
 fp4_status fp4_model_logits(struct fp4_model *m, const int32_t *tokens, size_t n, size_t n_last, float *logits);
-/* Final hidden states after the last norm, host: [n, n_embd]. */
+/* What the head reads, after the last norm (and OPT's project_out): [n, fp4_model_width], host. */
+size_t fp4_model_width(const struct fp4_model *m); /* n_embd, or OPT's n_word */
 fp4_status fp4_model_hidden(struct fp4_model *m, const int32_t *tokens, size_t n, float *hidden);
 /* Scores a window: nll [n−1] (natural log, float64 log-sum-exp). With reference hidden states of the unquantized model and its
  * head (`reference` model, may be the same object): kl [n−1] = KL(reference ‖ this), top1 [n−1]. Any output may be NULL. Logits exist in
@@ -86,11 +96,11 @@ fp4_status fp4_model_hidden(struct fp4_model *m, const int32_t *tokens, size_t n
 struct fp4_score {
     double *nll, *kl;
     uint8_t *top1;              /* 1: same greedy token */
-    float *hidden;              /* [n, n_embd], this model's */
-    const float *reference;     /* [n, n_embd], or NULL: no kl, no top1. Read through this model's head, which must be unquantized then. */
+    float *hidden;              /* [n, fp4_model_width], this model's */
+    const float *reference;     /* the same of the reference, or NULL: no kl, no top1. Read through this model's head, which must be unquantized then. */
 };
 fp4_status fp4_model_score(struct fp4_model *m, const int32_t *tokens, size_t n, struct fp4_score *score);
-/* Block-wise, for layer-by-layer methods: embed, then one block at a time, sequences of n tokens each [n, n_embd] host; hooks fire. */
+/* Block-wise, for layer-by-layer methods: embed (with learned positions), then one block at a time, sequences of n tokens each [n, n_embd] host; hooks fire. */
 fp4_status fp4_model_embed(struct fp4_model *m, const int32_t *tokens, size_t n, float *hidden);
 fp4_status fp4_model_block(struct fp4_model *m, size_t layer, size_t n, float *hidden); /* in place */
 

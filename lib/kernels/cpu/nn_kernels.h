@@ -7,6 +7,7 @@
 #define FP4LAB_KERNELS_CPU_NN_H
 
 #include "fp4lab/formats.h"
+#include "fp4lab/io.h"
 
 /* Scalars of one AdamW step, computed in double and rounded once. */
 struct fp4_adamw_scalars {
@@ -28,13 +29,26 @@ struct fp4_nn_kernels {
     void (*norm_backward)(size_t n, const float *x, const float *w, float rstd, const float *dy, float *dx);
     /* dw[j] += Σ_t dy[t,j]·x[t,j]·rstd[t] for columns j < n of rows 0 … rows−1 with row stride ld; sums in double, in row order. */
     void (*norm_backward_weight)(size_t rows, size_t n, size_t ld, const float *x, const float *rstd, const float *dy, float *dw);
+    /* LayerNorm: y = (x − mean)·rstd·w + b with rstd = 1/√(mean (x − mean)² + eps); mean and rstd are returned. y == x is allowed. */
+    float (*layer_norm)(size_t n, const float *x, const float *w, const float *b, float eps, float *y, float *mean);
+    /* dx += gradient of layer_norm with respect to x. */
+    void (*layer_norm_backward)(size_t n, const float *x, const float *w, float mean, float rstd, const float *dy, float *dx);
+    /* dw[j] += Σ_t dy[t,j]·(x[t,j] − mean[t])·rstd[t], as norm_backward_weight. */
+    void (*layer_norm_backward_weight)(size_t rows, size_t n, size_t ld, const float *x, const float *mean, const float *rstd, const float *dy,
+                                       float *dw);
+    /* dy[j] += Σ_t x[t,j] for columns j < n of rows with stride ld; sums in double, in row order. */
+    void (*column_sums)(size_t rows, size_t n, size_t ld, const float *x, float *y);
     /* (a, b) ← (a·cos − b·sin, b·cos + a·sin), n pairs; inverse turns the other way. */
     void (*rotate)(size_t n, float *a, float *b, const float *cosine, const float *sine, bool inverse);
-    void (*silu)(size_t n, const float *x, float *y);                                            /* y = x·σ(x) */
-    void (*silu_backward)(size_t n, const float *x, const float *dy, float *dx);                 /* dx = dy·silu'(x); dx == dy allowed */
     void (*silu_mul)(size_t n, const float *gate, const float *up, float *y);                    /* y = silu(gate)·up */
     /* dgate, dup of silu_mul; dup == dy allowed. */
     void (*silu_mul_backward)(size_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup);
+    /* Activations by enum fp4_activation: y = f(x); y == x allowed. dx = dy·f'(x); dx == dy allowed. RELU's NaN stays NaN. GELU is x·Φ(x),
+     * GELU_TANH x·σ(√(8/π)·(x + 0.044715x³)) (Hendrycks & Gimpel 2016). */
+    void (*activate[FP4_ACT_COUNT])(size_t n, const float *x, float *y);
+    void (*activate_backward[FP4_ACT_COUNT])(size_t n, const float *x, const float *dy, float *dx);
+    /* y = u ≥ p ? x·scale : 0, u uniform; y == x allowed. */
+    void (*drop)(size_t n, float p, float scale, const float *u, const float *x, float *y);
     void (*add)(size_t n, const float *x, float *y);                                             /* y += x */
     void (*axpy)(size_t n, float a, const float *x, float *y);                                   /* y += a·x */
     void (*scale)(size_t n, float a, float *x);                                                  /* x *= a */

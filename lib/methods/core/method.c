@@ -10,7 +10,9 @@ const struct fp4_method *fp4_method_find(const char *name) {
     return NULL;
 }
 
-bool method_wants(const struct fp4_linear *linear) { return linear->kind != FP4_LIN_HEAD; }
+bool method_wants(const struct fp4_linear *linear) {
+    return linear->kind != FP4_LIN_HEAD && linear->kind != FP4_LIN_PROJECT_IN && linear->kind != FP4_LIN_PROJECT_OUT;
+}
 
 fp4_status method_pack(const struct fp4_linear *linear, const struct fp4_method_options *o, const float *w, float *values,
                        struct fp4_method_result *result) {
