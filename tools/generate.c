@@ -70,8 +70,12 @@ static fp4_status generate(const struct request *r, struct tool_session *s) {
         return fp4_fail(FP4_ERR_ARG, "the prompt has no tokens; a model needs at least one");
     int32_t *ids;
     size_t total, n = s->n_ids;
+    bool done;
     if (!fp4_size_add(s->n_ids, r->n, &total))
         return fp4_fail(FP4_ERR_ARG, "--n %zu: too many", r->n);
+    FP4_TRY(tool_load(&r->in, &(struct fp4_use){.tokens = s->n_ids, .cache = total}, r->format, s, &done));
+    if (done)
+        return FP4_OK;
     FP4_TRY(FP4_NEW(ids, total));
     memcpy(ids, s->ids, s->n_ids * sizeof *ids);
     struct fp4_sampler sampler = {.temperature = r->temperature, .top_k = (int)r->top_k,

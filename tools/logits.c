@@ -46,10 +46,18 @@ static fp4_status show(const struct tool_input *in, const struct tool_session *s
 static fp4_status run(const struct tool_input *in, size_t top, enum tool_format format) {
     struct tool_session s;
     float *logits = NULL;
+    bool done = false;
     FP4_TRY(tool_open(in, true, &s));
-    fp4_status status = FP4_NEW(logits, fp4_model_config(s.model)->n_vocab);
-    if (status == FP4_OK && s.n_ids == 0)
+    fp4_status status = FP4_OK;
+    if (s.n_ids == 0)
         status = fp4_fail(FP4_ERR_ARG, "the text has no tokens; a model needs at least one");
+    if (status == FP4_OK)
+        status = tool_load(in, &(struct fp4_use){.tokens = s.n_ids}, format, &s, &done);
+    if (status != FP4_OK || done) {
+        tool_close(&s);
+        return status;
+    }
+    status = FP4_NEW(logits, s.config.n_vocab);
     if (status == FP4_OK)
         status = fp4_model_logits(s.model, s.ids, s.n_ids, 1, logits);
     if (status == FP4_OK)

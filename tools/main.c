@@ -25,6 +25,11 @@ int tool_error(void) {
     return TOOL_ERROR;
 }
 
+static void warn(void *context, const char *message) {
+    (void)context;
+    fprintf(stderr, "fp4lab: warning: %s\n", message);
+}
+
 static int help(void) {
     puts("usage: fp4lab COMMAND [OPTION]...\n"
          "4-bit floating point in transformers: look into checkpoints, quantize them, and see what that does.\n");
@@ -54,6 +59,7 @@ int main(int argc, char **argv) {
     }
     if (fp4_cpu_select(NULL) != FP4_OK)
         return tool_error();
+    fp4_set_warning_handler(warn, NULL);
     for (int i = 0; name && i < N_COMMANDS; i++)
         if (strcmp(name, commands[i].name) == 0)
             return finish(commands[i].run(argc - 1, argv + 1));

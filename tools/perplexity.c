@@ -54,7 +54,7 @@ static fp4_status read_protocol(struct request *r) {
 
 /* Fits the protocol to the model: its context, its begin token. */
 static fp4_status plan(struct request *r, struct tool_session *s) {
-    const struct fp4_config *config = fp4_model_config(s->model);
+    const struct fp4_config *config = &s->config;
     struct fp4_windows *w = &r->plan;
     size_t context = config->n_ctx, published = w->window;
     if (r->window && (r->window < 2 || r->window > context))
@@ -157,9 +157,17 @@ static fp4_status show(const struct request *r, const struct fp4_tally *t, doubl
 static fp4_status run(struct request *r, bool *within) {
     struct tool_session s;
     struct fp4_tally t = {0};
+    bool done = false;
+    *within = true;
     FP4_TRY(read_protocol(r));
     FP4_TRY(tool_open(&r->in, false, &s));
     fp4_status status = plan(r, &s);
+    if (status == FP4_OK)
+        status = tool_load(&r->in, &(struct fp4_use){.tokens = r->plan.window}, r->format, &s, &done);
+    if (status != FP4_OK || done) {
+        tool_close(&s);
+        return status;
+    }
     double start = fp4_now();
     if (status == FP4_OK)
         status = score(r, &s, &t);

@@ -67,7 +67,7 @@ fp4_status tool_begin_with(struct tool_session *s, int32_t id) {
 }
 
 static fp4_status read_tokens(const struct tool_input *in, bool begin, struct tool_session *s) {
-    const struct fp4_config *config = fp4_model_config(s->model);
+    const struct fp4_config *config = &s->config;
     if (in->tokens)
         return parse_ids(in->tokens, config->n_vocab, &s->ids, &s->n_ids);
     FP4_TRY(tokenize_input(in, s));
@@ -76,6 +76,16 @@ static fp4_status read_tokens(const struct tool_input *in, bool begin, struct to
             return fp4_fail(FP4_ERR_FORMAT, "%s: its tokenizer gives token %d, its vocabulary has %zu; they do not belong together", in->model,
                             (int)s->ids[i], config->n_vocab);
     return begin && config->add_bos && config->bos_id >= 0 ? tool_begin_with(s, config->bos_id) : FP4_OK;
+}
+
+static fp4_status read_config(const char *path, struct tool_session *s) {
+    struct fp4_checkpoint *c;
+    if (snprintf(s->path, sizeof s->path, "%s", path) >= (int)sizeof s->path)
+        return fp4_fail(FP4_ERR_ARG, "--model: the path is too long");
+    FP4_TRY(fp4_checkpoint_open(path, &c));
+    fp4_status status = fp4_config_for(path, c, &s->config);
+    fp4_checkpoint_close(c);
+    return status;
 }
 
 static fp4_status open_all(const struct tool_input *in, bool begin, struct tool_session *s) {
@@ -87,10 +97,7 @@ static fp4_status open_all(const struct tool_input *in, bool begin, struct tool_
         FP4_TRY(fp4_tokenizer_open(in->model, &s->tokenizer));
     else if (fp4_tokenizer_open(in->model, &s->tokenizer) != FP4_OK)
         s->tokenizer = NULL; /* ids go without: texts of tokens are left out */
-    FP4_TRY(fp4_model_load(in->model, fp4_backend_cpu(), &s->model));
-    struct fp4_policy policy = fp4_policy_forward(&in->activations, &in->weights);
-    fp4_model_set_policy(s->model, &policy, in->head);
-    fp4_model_set_pass(s->model, &(struct fp4_pass){.seed = (uint32_t)in->seed});
+    FP4_TRY(read_config(in->model, s));
     return read_tokens(in, begin, s);
 }
 

@@ -8,6 +8,7 @@
 #include "fp4lab/hub.h"
 #include "fp4lab/model.h"
 #include "fp4lab/text.h"
+#include "fp4lab/weights.h"
 
 /* Exit statuses of every program here. */
 enum { TOOL_OK = 0, TOOL_NO = 1, TOOL_ERROR = 2 };
@@ -55,10 +56,14 @@ struct tool_input {
     struct fp4_quantizer weights, activations;
     bool head;
     size_t seed;
+    const char *weights_in; /* --weights-in; NULL: auto */
+    bool ignore_memory, dry_run;
     enum fp4_join join; /* of the lines of --text */
 };
 struct tool_session {
-    struct fp4_model *model;
+    char path[4096];           /* of the model */
+    struct fp4_config config;
+    struct fp4_model *model;   /* from tool_load on */
     struct fp4_tokenizer *tokenizer; /* NULL: none beside the model */
     int32_t *ids;
     size_t n_ids;
@@ -69,9 +74,12 @@ fp4_status tool_locate(const char *model, struct fp4_hub_found *out);
 fp4_status tool_open_tokenizer(const char *model, struct fp4_tokenizer **out);
 /* The text that the options name (a file or literal), fp4_alloc'ed. */
 fp4_status tool_read_text(const char *file, const char *literal, char **text, size_t *n);
-/* Model with its policy, and the tokens of --text, --prompt or --tokens. begin: put the model's begin token first where it
- * wants one. */
+/* The model's configuration and tokenizer, and the tokens of --text, --prompt or --tokens. begin: put the model's begin token first where
+ * it wants one. */
 fp4_status tool_open(const struct tool_input *in, bool begin, struct tool_session *out);
+/* Loads the model for a use and sets its policy. --dry-run: prints the memory that it would take instead, and *done; FP4_ERR_MEMORY when that is
+ * more than there is. */
+fp4_status tool_load(const struct tool_input *in, const struct fp4_use *use, enum tool_format format, struct tool_session *s, bool *done);
 /* Puts a token before all others. */
 fp4_status tool_begin_with(struct tool_session *s, int32_t id);
 void tool_close(struct tool_session *s);
@@ -88,7 +96,10 @@ void tool_add_policy(json_t *fields, const struct tool_input *in);
     {"weights", "FORMAT", TOOL_QUANTIZER, &(in).weights, "quantize the weights of linear layers (default: none)"},                  \
     {"activations", "FORMAT", TOOL_QUANTIZER, &(in).activations, "quantize the inputs of linear layers (default: none)"},           \
     {"head", NULL, TOOL_FLAG, &(in).head, "quantize the output head too"},                                                          \
-    {"seed", "N", TOOL_COUNT, &(in).seed, "seed of stochastic rounding, Hadamard signs and sampling (default: 1)"}
+    {"seed", "N", TOOL_COUNT, &(in).seed, "seed of stochastic rounding, Hadamard signs and sampling (default: 1)"},                 \
+    {"weights-in", "PLACE", TOOL_STRING, &(in).weights_in, "memory, file (converted when used; the same bits) or auto (default)"},   \
+    {"ignore-memory", NULL, TOOL_FLAG, &(in).ignore_memory, "go on where the memory that is needed is not there"},                  \
+    {"dry-run", NULL, TOOL_FLAG, &(in).dry_run, "print the memory that is needed, load nothing"}
 
 /* ---- subcommands: argv[0] is the subcommand's name; the exit status ---- */
 int command_fetch(int argc, char **argv);

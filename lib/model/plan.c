@@ -113,7 +113,8 @@ static fp4_status plan(struct fp4_model *m, size_t pages, enum fp4_weights_in wh
     if (use->snapshot && where == FP4_WEIGHTS_MEMORY)
         out->method = sum(out->method, weights);
     out->disk = use->rewrites && where == FP4_WEIGHTS_FILE ? blocks : 0;
-    out->total = sum(rest, where == FP4_WEIGHTS_MEMORY ? in_memory - rest : small);
+    out->in_file = use->gradients ? 0 : sum(rest, small);
+    out->total = where == FP4_WEIGHTS_MEMORY ? in_memory : sum(rest, small);
     return FP4_OK;
 }
 
@@ -152,18 +153,31 @@ fp4_status fp4_memory_plan_for(const char *path, enum fp4_weights_in weights_in,
 
 static double gib(size_t bytes) { return (double)bytes / (1 << 30); }
 
-static fp4_status check_memory(struct fp4_model *m, const char *path, const struct fp4_use *use, const struct fp4_memory *p) {
-    struct fp4_memory file;
-    char advice[96] = "take less at a time";
+void fp4_memory_describe(const struct fp4_memory *m, char *text, size_t size) {
+    int n = snprintf(text, size, "%.2f GiB (weights in %s %.2f, activations %.2f", gib(m->total), m->weights_in == FP4_WEIGHTS_FILE ? "the file" : "memory",
+                     gib(m->weights), gib(m->activations));
+    const struct {
+        const char *name;
+        size_t bytes;
+    } items[] = {{"training", m->training}, {"method", m->method}, {"other", sum(m->pages, m->other)}};
+    for (size_t i = 0; i < sizeof items / sizeof *items; i++)
+        if (items[i].bytes && n >= 0 && (size_t)n < size)
+            n += snprintf(text + n, size - (size_t)n, ", %s %.2f", items[i].name, gib(items[i].bytes));
+    if (n >= 0 && (size_t)n < size)
+        n += snprintf(text + n, size - (size_t)n, ")");
+    if (m->disk && n >= 0 && (size_t)n < size)
+        snprintf(text + n, size - (size_t)n, " and %.2f GiB in %s", gib(m->disk), fp4_overlay_folder());
+}
+
+static fp4_status check_memory(const char *path, const struct fp4_memory *p) {
+    char advice[96] = "take less at a time", what[256];
     if (p->total <= p->available)
         return FP4_OK;
-    if (p->weights_in == FP4_WEIGHTS_MEMORY && !use->gradients && plan(m, p->pages, FP4_WEIGHTS_FILE, use, &file) == FP4_OK)
-        snprintf(advice, sizeof advice, "--weights-in file needs %.2f GiB", gib(file.total));
-    return fp4_fail(FP4_ERR_MEMORY,
-                    "%s: needs %.2f GiB of memory (weights in %s %.2f, activations %.2f, training %.2f, method %.2f, other %.2f), %.2f GiB are "
-                    "available; %s, --ignore-memory goes on all the same",
-                    path, gib(p->total), p->weights_in == FP4_WEIGHTS_MEMORY ? "memory" : "the file", gib(p->weights), gib(p->activations),
-                    gib(p->training), gib(p->method), gib(sum(p->pages, p->other)), gib(p->available), advice);
+    if (p->weights_in == FP4_WEIGHTS_MEMORY && p->in_file && p->in_file < p->total)
+        snprintf(advice, sizeof advice, "--weights-in file needs %.2f GiB", gib(p->in_file));
+    fp4_memory_describe(p, what, sizeof what);
+    return fp4_fail(FP4_ERR_MEMORY, "%s: needs %s of memory, %.2f GiB are available; %s, --ignore-memory goes on all the same", path, what,
+                    gib(p->available), advice);
 }
 
 /* Room for rewritten weights; a folder in memory is none. */
@@ -184,6 +198,11 @@ static fp4_status check_disk(const char *path, const struct fp4_memory *p) {
     return FP4_OK;
 }
 
+fp4_status fp4_memory_check(const char *path, const struct fp4_memory *m) {
+    FP4_TRY(check_memory(path, m));
+    return check_disk(path, m);
+}
+
 fp4_status fp4_memory_choose(struct fp4_model *m, const char *path, const struct fp4_load *load, enum fp4_weights_in *where) {
     struct fp4_memory p;
     if (!load->use) {
@@ -194,8 +213,7 @@ fp4_status fp4_memory_choose(struct fp4_model *m, const char *path, const struct
     *where = p.weights_in;
     if (load->ignore_memory)
         return FP4_OK;
-    FP4_TRY(check_memory(m, path, load->use, &p));
-    return check_disk(path, &p);
+    return fp4_memory_check(path, &p);
 }
 
 fp4_status fp4_weights_in_parse(const char *name, enum fp4_weights_in *out) {

@@ -38,12 +38,18 @@ struct fp4_memory {
     size_t total;       /* of all above */
     size_t disk;        /* temporary file of rewritten weights */
     size_t available;   /* fp4_memory_available() */
+    size_t in_file;     /* what the total would be with weights in the file; 0 where they cannot stay there */
 };
 /* Checks nothing against what is available. weights_in AUTO: in memory where that takes at most nine tenths of what is available or is needed
  * (gradients), else in the file. */
 fp4_status fp4_memory_plan(const struct fp4_config *config, enum fp4_weights_in weights_in, const struct fp4_use *use, struct fp4_memory *out);
 /* The same for the checkpoint at `path` (its stored types say how large its pages are). */
 fp4_status fp4_memory_plan_for(const char *path, enum fp4_weights_in weights_in, const struct fp4_use *use, struct fp4_memory *out);
+
+/* "1.62 GiB (weights in memory 0.50, activations 0.31, …)". */
+void fp4_memory_describe(const struct fp4_memory *m, char *text, size_t size);
+/* FP4_ERR_MEMORY, with what could be done, when a plan for `path` needs more memory, or more room for rewritten weights, than there is. */
+fp4_status fp4_memory_check(const char *path, const struct fp4_memory *m);
 
 struct fp4_load {
     enum fp4_weights_in weights_in;
