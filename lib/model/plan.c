@@ -4,8 +4,8 @@
 
 #include "lib/model/weights.h"
 
-/* What the process has besides (measured: the programs with OpenBLAS, its packing buffers and the tokenizer of a vocabulary of 50,000). */
-enum { PROCESS_BYTES = 64 << 20, TMPFS = 0x01021994, ATTENTION_ROWS = 64 /* of scores, for each thread: cpu_attention.c */ };
+/* What the process has besides (measured: a program with OpenBLAS and its packing buffers; a tokenizer, by its vocabulary). */
+enum { PROCESS_BYTES = 14 << 20, TOKEN_BYTES = 192, TMPFS = 0x01021994, ATTENTION_ROWS = 64 /* of scores, for each thread: cpu_attention.c */ };
 
 /* Sums and products that stay at SIZE_MAX once they are there: a size that does not exist never fits. */
 static size_t sum(size_t a, size_t b) {
@@ -103,8 +103,10 @@ static fp4_status plan(struct fp4_model *m, size_t pages, enum fp4_weights_in wh
     out->activations = sum(floats(arena, 1), scratch(m, use, R));
     out->training = use->gradients ? times(3, weights) : 0;
     out->method = method_bytes(m, use);
-    out->other = sum(PROCESS_BYTES, use->other);
-    size_t rest = sum(sum(out->pages, out->activations), sum(out->training, sum(out->method, out->other)));
+    out->other = sum(sum(PROCESS_BYTES, times(TOKEN_BYTES, m->config.n_vocab)), use->other);
+    /* the file's pages are there while weights are converted: before the rest, but for the head's, which come when the arena is there */
+    size_t head_pages = sum(pages, floats(arena, 1));
+    size_t rest = sum(larger(out->activations, head_pages), sum(out->training, sum(out->method, out->other)));
     size_t in_memory = sum(rest, use->snapshot ? times(2, weights) : weights);
     if (where == FP4_WEIGHTS_AUTO)
         where = use->gradients || in_memory <= out->available / 10 * 9 ? FP4_WEIGHTS_MEMORY : FP4_WEIGHTS_FILE;
@@ -159,7 +161,7 @@ void fp4_memory_describe(const struct fp4_memory *m, char *text, size_t size) {
     const struct {
         const char *name;
         size_t bytes;
-    } items[] = {{"training", m->training}, {"method", m->method}, {"other", sum(m->pages, m->other)}};
+    } items[] = {{"training", m->training}, {"method", m->method}, {"other", m->other}};
     for (size_t i = 0; i < sizeof items / sizeof *items; i++)
         if (items[i].bytes && n >= 0 && (size_t)n < size)
             n += snprintf(text + n, size - (size_t)n, ", %s %.2f", items[i].name, gib(items[i].bytes));

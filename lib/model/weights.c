@@ -164,6 +164,8 @@ static fp4_status gather_rows(struct fp4_model *m, const int32_t *tokens, size_t
         if (g.failed[r]) /* its message is another thread's */
             status = fp4_stored_read(m->store->source[m->embed].stored, (size_t)tokens[r] * d, d, host + r * d, NULL);
     }
+    if (!m->store->source[m->embed].rewritten)
+        advise(m->store->source[m->embed].stored, MADV_DONTNEED); /* a look-up brings its neighbours along */
     fp4_free(g.nonfinite);
     fp4_free(g.failed);
     return status == FP4_OK ? note_nonfinite(m->store, m->embed, nonfinite, R * d) : status;

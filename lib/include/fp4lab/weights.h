@@ -35,7 +35,7 @@ struct fp4_memory {
     size_t training;    /* gradients, moments */
     size_t method;      /* statistics and copies; snapshot */
     size_t other;       /* of the program, libraries and the use */
-    size_t total;       /* of all above */
+    size_t total;       /* at the peak: pages come and go before the last of the activations */
     size_t disk;        /* temporary file of rewritten weights */
     size_t available;   /* fp4_memory_available() */
     size_t in_file;     /* what the total would be with weights in the file; 0 where they cannot stay there */
