@@ -31,7 +31,8 @@ int64_t trial_count(struct facts *f, json_t *trial, const char *path, int64_t mo
         return 0;
     if (json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) <= most)
         return json_integer_value(v);
-    facts_broken(f, fp4_fail(FP4_ERR_FORMAT, "trial %.12s…: %s is no count from 0 to %lld", trial_text(trial, "key"), path, (long long)most));
+    facts_broken(f, fp4_fail(FP4_ERR_FORMAT, "%s: trial %.12s…: %s is no count from 0 to %lld", results_origin(f->results, trial),
+                             trial_text(trial, "key"), path, (long long)most));
     return 0;
 }
 

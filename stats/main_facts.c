@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "stats/facts.h"
 
@@ -59,11 +60,8 @@ static fp4_status compute(const struct options *o) {
     struct results r;
     struct facts f;
     json_t *published = NULL, *bench = NULL;
-    FILE *there = o->bench ? fopen(o->bench, "r") : NULL;
-    if (there) {
-        fclose(there);
+    if (o->bench && access(o->bench, F_OK) == 0)
         FP4_TRY(load_json(o->bench, &bench));
-    }
     fp4_status s = load_json(o->published, &published);
     if (s == FP4_OK)
         s = results_load(o->results, o->n_results, &r);

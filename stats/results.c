@@ -170,7 +170,8 @@ static fp4_status keep_line(void *context, json_t *object) {
         return fp4_fail(FP4_ERR_FORMAT, "%s: trial %.12s… (%s, %s, item %s) appears twice in these results; name each run's folder once", l->path,
                         key, json_string_value(json_object_get(object, "model")), json_string_value(json_object_get(object, "arm")),
                         json_string_value(json_object_get(object, "item")));
-    if (json_object_set_new(l->seen, key, json_true()) != 0 || json_array_append(l->out->trials, object) != 0)
+    if (json_object_set_new(l->seen, key, json_true()) != 0 || json_array_append_new(l->out->origins, json_string_nocheck(l->path)) != 0 ||
+        json_array_append(l->out->trials, object) != 0)
         return fp4_fail(FP4_ERR_MEMORY, "no memory for results");
     return FP4_OK;
 }
@@ -214,9 +215,9 @@ static fp4_status load_folder(struct loading *l, const char *folder) {
 }
 
 fp4_status results_load(const char *const *paths, size_t n_paths, struct results *out) {
-    *out = (struct results){.trials = json_array(), .manifests = json_array()};
+    *out = (struct results){.trials = json_array(), .manifests = json_array(), .origins = json_array()};
     struct loading l = {.out = out, .seen = json_object()};
-    fp4_status status = out->trials && out->manifests && l.seen ? FP4_OK : fp4_fail(FP4_ERR_MEMORY, "no memory for results");
+    fp4_status status = out->trials && out->manifests && out->origins && l.seen ? FP4_OK : fp4_fail(FP4_ERR_MEMORY, "no memory for results");
     for (size_t i = 0; status == FP4_OK && i < n_paths; i++) {
         struct stat info;
         bool folder = stat(paths[i], &info) == 0 && S_ISDIR(info.st_mode);
@@ -231,7 +232,16 @@ fp4_status results_load(const char *const *paths, size_t n_paths, struct results
 void results_free(struct results *r) {
     json_decref(r->trials);
     json_decref(r->manifests);
+    json_decref(r->origins);
     *r = (struct results){0};
+}
+
+const char *results_origin(const struct results *r, const json_t *trial) {
+    size_t i;
+    json_t *other;
+    json_array_foreach(r->trials, i, other) if (other == trial && json_array_get(r->origins, i))
+        return json_string_value(json_array_get(r->origins, i));
+    return "results";
 }
 
 /* ---- digest ---- */

@@ -15,6 +15,7 @@ enum { RESULTS_SCHEMA = 1, RESULTS_MAX_DEPTH = 32 };
 struct results {
     json_t *trials;    /* array of trial objects, in the order of files and lines */
     json_t *manifests; /* array of manifest objects, in the same order */
+    json_t *origins;   /* for each trial the file that it came from */
     size_t files, torn; /* files read; last lines left out because a killed run tore them */
 };
 
@@ -22,6 +23,8 @@ struct results {
  * FP4_ERR_IO / FP4_ERR_FORMAT: "file:line: fault; way out". On an error nothing is held. */
 fp4_status results_load(const char *const *paths, size_t n_paths, struct results *out);
 void results_free(struct results *r);
+/* The file that a trial of r came from; "results" when that is not known. */
+const char *results_origin(const struct results *r, const json_t *trial);
 
 /* The text that determines a trial's outcome: canonical JSON (sorted keys, no blanks, 17 digits) of {experiment, model, arm, item,
  * seed, replicate, config}, taken from any object that has them; and its SHA-256, the trial's key. */

@@ -7,120 +7,57 @@
 
 #include "fp4lab/io.h"
 #include "lib/io/checkpoint.h"
-#include "tests/bytes.h"
+#include "tests/fuzz/seeds.h"
+#include "tests/hostile.h"
 #include "tests/support.h"
-
-static struct bytes safetensors(const char *header, size_t data_bytes) {
-    struct bytes b = {0};
-    put_u64(&b, strlen(header));
-    put(&b, header, strlen(header));
-    for (size_t i = 0; i < data_bytes; i++)
-        put(&b, &(uint8_t){(uint8_t)(i * 37)}, 1);
-    return b;
-}
-
-/* Opens the first n bytes from guarded memory and reads everything that opened. */
-static fp4_status open_prefix(const struct bytes *b, size_t n) {
-    uint8_t *p = guarded_prefix(b, n);
-    struct fp4_checkpoint *c;
-    fp4_status status = io_checkpoint_parse("hostile.safetensors", p, n, &c);
-    cr_assert_eq(c == NULL, status != FP4_OK);
-    for (size_t i = 0; c && i < fp4_checkpoint_count(c); i++) {
-        const struct fp4_stored *t = fp4_checkpoint_at(c, i);
-        float *x;
-        must(FP4_NEW(x, t->elements));
-        fp4_stored_to_f32(t, 0, t->elements, x);
-        fp4_free(x);
-    }
-    fp4_checkpoint_close(c);
-    guarded_free(p, n, false);
-    return status;
-}
 
 #define GOOD                                                                               \
     "{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],"      \
     "\"data_offsets\":[0,24]},\"b\":{\"dtype\":\"BF16\",\"shape\":[],\"data_offsets\":[24,26]}}  "
 
 Test(io_hostile, a_good_file_opens_and_no_truncation_of_it_does) {
-    struct bytes b = safetensors(GOOD, 26);
-    cr_assert_eq(open_prefix(&b, b.n), FP4_OK, "%s", fp4_last_error());
+    struct bytes b = seed_safetensors(GOOD, 26);
+    cr_assert_eq(hostile_open("hostile.safetensors", &b, b.n), FP4_OK, "%s", fp4_last_error());
     for (size_t n = 0; n < b.n; n++) {
-        cr_assert_eq(open_prefix(&b, n), FP4_ERR_FORMAT, "%zu bytes of %zu", n, b.n);
+        cr_assert_eq(hostile_open("hostile.safetensors", &b, n), FP4_ERR_FORMAT, "%zu bytes of %zu", n, b.n);
         cr_assert_not_null(strstr(fp4_last_error(), "hostile.safetensors: "));
     }
     free(b.data);
 }
 
 Test(io_hostile, changed_bytes_never_crash) {
-    struct bytes b = safetensors(GOOD, 26);
+    struct bytes b = seed_safetensors(GOOD, 26);
     static const uint8_t values[] = {0, 1, '"', '{', '9', 0x7f, 0x80, 0xff};
     size_t refused = 0;
     for (size_t i = 0; i < b.n; i++)
         for (size_t v = 0; v < sizeof values; v++) {
             uint8_t keep = b.data[i];
             b.data[i] = values[v];
-            refused += open_prefix(&b, b.n) != FP4_OK;
+            refused += hostile_open("hostile.safetensors", &b, b.n) != FP4_OK;
             b.data[i] = keep;
         }
     cr_assert_gt(refused, b.n, "most changes of the header are noticed");
     free(b.data);
 }
 
-static const struct {
-    const char *what, *header;
-    size_t data;
-    fp4_status status;
-    const char *message;
-} cases[] = {
-    {"not an object", "[1,2]   ", 0, FP4_ERR_FORMAT, "not a JSON object"},
-    {"trailing text", "{} {}", 0, FP4_ERR_FORMAT, "broken JSON"},
-    {"duplicate name", "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2,
-     FP4_ERR_FORMAT, "duplicate"},
-    {"broken UTF-8 in a name", "{\"a\xff\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, FP4_ERR_FORMAT, "byte 0xff"},
-    {"zero in a name", "{\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, FP4_ERR_FORMAT, "broken JSON"},
-    {"overlap", "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}", 3,
-     FP4_ERR_FORMAT, "overlaps"},
-    {"the same bytes twice", "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}",
-     2, FP4_ERR_FORMAT, "overlaps"},
-    {"gap", "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[3,5]}}", 5,
-     FP4_ERR_FORMAT, "gap"},
-    {"gap at the start", "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}", 3, FP4_ERR_FORMAT, "gap"},
-    {"bytes at the end", "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}", 3, FP4_ERR_FORMAT, "after the last tensor"},
-    {"end before begin", "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[2,0]}}", 2, FP4_ERR_FORMAT, "outside"},
-    {"outside the file", "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", 3, FP4_ERR_FORMAT, "outside"},
-    {"huge offset", "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[9223372036854775806,9223372036854775807]}}", 1, FP4_ERR_FORMAT, "outside"},
-    {"offset beyond 64 bits", "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,18446744073709551616]}}", 1, FP4_ERR_FORMAT, "broken JSON"},
-    {"negative size", "{\"a\":{\"dtype\":\"U8\",\"shape\":[-1],\"data_offsets\":[0,1]}}", 1, FP4_ERR_FORMAT, "shape"},
-    {"fractional size", "{\"a\":{\"dtype\":\"U8\",\"shape\":[1.0],\"data_offsets\":[0,1]}}", 1, FP4_ERR_FORMAT, "shape"},
-    {"shape overflows", "{\"a\":{\"dtype\":\"U8\",\"shape\":[4294967296,4294967296,2],\"data_offsets\":[0,0]}}", 0, FP4_ERR_FORMAT, "overflows"},
-    {"bytes overflow", "{\"a\":{\"dtype\":\"F64\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", 0, FP4_ERR_FORMAT, "overflows"},
-    {"size and offsets differ", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, FP4_ERR_FORMAT, "need 8 bytes"},
-    {"unknown type", "{\"a\":{\"dtype\":\"Q9\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, FP4_ERR_UNSUPPORTED, "Q9"},
-    {"no type", "{\"a\":{\"shape\":[1],\"data_offsets\":[0,1]}}", 1, FP4_ERR_FORMAT, "dtype"},
-    {"another field", "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"x\":1}}", 1, FP4_ERR_FORMAT, "dtype"},
-    {"entry is a number", "{\"a\":7}", 0, FP4_ERR_FORMAT, "dtype"},
-    {"five dimensions", "{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1],\"data_offsets\":[0,1]}}", 1, FP4_ERR_UNSUPPORTED, "5 dimensions"},
-    {"half a byte", "{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}", 1, FP4_ERR_FORMAT, "whole number of bytes"},
-    {"metadata is a list", "{\"__metadata__\":[]}", 0, FP4_ERR_FORMAT, "__metadata__"},
-    {"metadata holds a number", "{\"__metadata__\":{\"a\":1}}", 0, FP4_ERR_FORMAT, "__metadata__"},
-};
-
 Test(io_hostile, table) {
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct bytes b = safetensors(cases[i].header, cases[i].data);
-        cr_assert_eq(open_prefix(&b, b.n), cases[i].status, "%s: %s", cases[i].what, fp4_last_error());
-        cr_assert_not_null(strstr(fp4_last_error(), cases[i].message), "%s: %s", cases[i].what, fp4_last_error());
-        cr_assert_eq(strncmp(fp4_last_error(), "hostile.safetensors: ", 21), 0, "%s: %s", cases[i].what, fp4_last_error());
-        free(b.data);
+    struct hostile_case c;
+    size_t i = 0;
+    for (; hostile_case("safetensors", i, &c); i++) {
+        cr_assert_eq(hostile_open("hostile.safetensors", &c.file, c.file.n), c.status, "%s: %s", c.what, fp4_last_error());
+        cr_assert_not_null(strstr(fp4_last_error(), c.message), "%s: %s", c.what, fp4_last_error());
+        cr_assert_eq(strncmp(fp4_last_error(), "hostile.safetensors: ", 21), 0, "%s: %s", c.what, fp4_last_error());
+        free(c.file.data);
     }
+    cr_assert_gt(i, 0);
 }
 
 Test(io_hostile, header_lengths) {
     const uint64_t lengths[] = {UINT64_MAX, UINT64_MAX - 7, INT64_MAX, (uint64_t)1 << 32, 100000001, 163};
-    struct bytes b = safetensors(GOOD, 0);
+    struct bytes b = seed_safetensors(GOOD, 0);
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         memcpy(b.data, &lengths[i], 8);
-        cr_assert_eq(open_prefix(&b, b.n), FP4_ERR_FORMAT, "%zu", i);
+        cr_assert_eq(hostile_open("hostile.safetensors", &b, b.n), FP4_ERR_FORMAT, "%zu", i);
     }
     free(b.data);
 }
@@ -131,8 +68,8 @@ Test(io_hostile, deep_nesting_is_an_error) {
     memcpy(text, "{\"a\":", 5);
     memset(text + 5, '[', DEPTH);
     text[5 + DEPTH] = 0;
-    struct bytes b = safetensors(text, 0);
-    cr_assert_eq(open_prefix(&b, b.n), FP4_ERR_FORMAT);
+    struct bytes b = seed_safetensors(text, 0);
+    cr_assert_eq(hostile_open("hostile.safetensors", &b, b.n), FP4_ERR_FORMAT);
     free(text);
     free(b.data);
 }
@@ -146,8 +83,8 @@ Test(io_hostile, a_long_list_costs_memory_in_proportion) {
         text[n++] = '1';
     }
     n += (size_t)sprintf(text + n, "],\"data_offsets\":[0,1]}}");
-    struct bytes b = safetensors(text, 1);
-    cr_assert_eq(open_prefix(&b, b.n), FP4_ERR_UNSUPPORTED);
+    struct bytes b = seed_safetensors(text, 1);
+    cr_assert_eq(hostile_open("hostile.safetensors", &b, b.n), FP4_ERR_UNSUPPORTED);
     free(text);
     free(b.data);
 }
@@ -174,7 +111,7 @@ static void shard(const char *folder, const char *name, const char *tensor) {
     char header[128], path[128];
     snprintf(header, sizeof header, "{\"%s\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", tensor);
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    struct bytes b = safetensors(header, 1);
+    struct bytes b = seed_safetensors(header, 1);
     write_bytes(path, b.data, b.n);
     free(b.data);
 }

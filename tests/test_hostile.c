@@ -1,0 +1,286 @@
+/* Files from strangers, given to the built programs: each is answered soon, in little memory, with one line that names the file, and with nothing
+ * in it that could steer a terminal. */
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/io/config.h"
+#include "lib/text/tokenizer.h"
+#include "stats/results.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/seeds.h"
+#include "tests/hostile.h"
+#include "tests/program.h"
+#include "tests/support.h"
+
+/* ---- the readers themselves ---- */
+
+static fp4_status read_case(const char *kind, const struct bytes *b) {
+    fp4_status status;
+    uint8_t *p = guarded_prefix(b, b->n);
+    if (strcmp(kind, "config") == 0) {
+        struct fp4_config config;
+        status = io_config_parse("hostile", p, b->n, &config);
+    } else if (strcmp(kind, "results") == 0) {
+        status = results_parse("hostile", p, b->n, NULL, NULL, NULL);
+    } else {
+        struct fp4_tokenizer *t;
+        status = tokenizer_parse("hostile", p, b->n, &t);
+        fp4_tokenizer_close(t);
+    }
+    guarded_free(p, b->n, false);
+    return status;
+}
+
+static void check_table(const char *kind) {
+    struct hostile_case c;
+    size_t i = 0;
+    for (; hostile_case(kind, i, &c); i++) {
+        fp4_status status = read_case(kind, &c.file);
+        /* FP4_OK: whether it is refused at once is left to the reader; that it is answered is for the programs below. */
+        if (c.status != FP4_OK) {
+            cr_assert_eq(status, c.status, "%s: %s: %d, %s", kind, c.what, (int)status, fp4_last_error());
+            cr_assert_not_null(strstr(fp4_last_error(), c.message), "%s: %s: %s", kind, c.what, fp4_last_error());
+            cr_assert_eq(strncmp(fp4_last_error(), "hostile:", 8), 0, "%s: %s: %s", kind, c.what, fp4_last_error());
+        }
+        free(c.file.data);
+    }
+    cr_assert_gt(i, 10);
+}
+
+Test(hostile, configurations) { check_table("config"); }
+Test(hostile, tokenizers) { check_table("tokenizer_json"); }
+Test(hostile, results) { check_table("results"); }
+
+/* What a killed run leaves is no fault: the torn line is left out. */
+Test(hostile, a_torn_last_line_is_left_out) {
+    static const char manifest[] = "{\"type\":\"manifest\",\"schema\":1,\"experiment\":\"tta\",\"inputs\":[],\"machine\":{}}\n{\"type\":\"tri";
+    size_t whole = 0, n = sizeof manifest - 1;
+    must(results_parse("torn", manifest, n, NULL, NULL, &whole));
+    cr_assert_eq(whole, (size_t)(strchr(manifest, '\n') - manifest) + 1);
+    must(results_parse("torn", manifest + whole, n - whole, NULL, NULL, &whole));
+    cr_assert_eq(whole, 0);
+}
+
+/* ---- the programs ---- */
+
+#if defined __SANITIZE_ADDRESS__
+enum { SLOWER = 10, LARGER = 3 }; /* what the sanitizers cost */
+#else
+enum { SLOWER = 1, LARGER = 1 };
+#endif
+
+static char folder[64];
+
+static void make_folder(void) {
+    snprintf(folder, sizeof folder, "/tmp/fp4lab-hostile-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+}
+
+static void remove_folder(void) {
+    char command[100];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    cr_assert_eq(system(command), 0);
+}
+
+/* Nothing but text and line feeds. */
+static void check_printable(const char *what, const char *text) {
+    for (size_t n = strlen(text), used; n; text += used, n -= used) {
+        char safe[FP4_ESCAPED];
+        used = fp4_escape(text, n, safe);
+        cr_assert(*text == '\n' || strncmp(text, safe, used) == 0, "%s: prints %s", what, safe);
+    }
+}
+
+/* Runs a program on a hostile file; `named` must stand in the one line of an error. */
+static int answer(const char *what, const char *named, char *const *argv) {
+    struct outcome o = program_run(argv, scratch_file());
+    size_t program = strlen(argv[0]);
+    cr_assert(o.status == 0 || o.status == 2, "%s: %s %s: exit %d: %s", what, argv[0], argv[1], o.status, o.err);
+    cr_assert_leq(o.cpu_seconds, 1.0 * SLOWER, "%s: %s %s: %.2f s", what, argv[0], argv[1], o.cpu_seconds);
+    cr_assert_leq(o.peak_rss, ((size_t)512 << 20) * LARGER, "%s: %s %s: %zu bytes", what, argv[0], argv[1], o.peak_rss);
+    check_printable(what, o.out);
+    check_printable(what, o.err);
+    if (o.status == 2) {
+        cr_assert(strncmp(o.err, argv[0], program) == 0 && o.err[program] == ':', "%s: %s", what, o.err);
+        cr_assert_eq(strchr(o.err, '\n'), o.err + strlen(o.err) - 1, "%s: one line: %s", what, o.err);
+        cr_assert_not_null(strstr(o.err, named), "%s: %s is not named: %s", what, named, o.err);
+    }
+    int status = o.status;
+    outcome_free(o);
+    return status;
+}
+
+static void write_in_folder(char path[128], const char *name, const struct bytes *b) {
+    snprintf(path, 128, "%s/%s", folder, name);
+    write_bytes(path, b->data, b->n);
+}
+
+/* All that a stranger's file of this kind can be given to. Returns the largest exit status. */
+static int try_everything(const char *kind, const char *what, const struct bytes *b) {
+    char path[128], text[128];
+    int worst = 0, status;
+    struct bytes words = {(uint8_t *)(uintptr_t)"the on 12 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!", 61};
+    write_in_folder(text, "text.txt", &words);
+#define TRY(...)                                            \
+    status = answer(what, path, (char *[]){__VA_ARGS__, NULL}); \
+    worst = status > worst ? status : worst
+    if (strcmp(kind, "gguf") == 0 || strcmp(kind, "safetensors") == 0) {
+        write_in_folder(path, "model.safetensors", b);
+        TRY("fp4lab", "info", path, "--statistics");
+        TRY("fp4lab", "info", path, "--metadata", "-o", "md");
+        if (strcmp(kind, "gguf") == 0) {
+            TRY("fp4lab", "tokenize", "--model", path, "--text", text);
+            TRY("fp4lab", "logits", "--model", path, "--text", text);
+        } else {
+            char beside[128], name[64];
+            struct bytes config;
+            cr_assert(fuzz_seed("config", 0, &config, name));
+            write_in_folder(beside, "config.json", &config);
+            free(config.data);
+            TRY("fp4lab", "logits", "--model", path, "--tokens", "1");
+        }
+    } else if (strcmp(kind, "config") == 0) {
+        write_in_folder(path, "config.json", b);
+        struct bytes weights = seed_safetensors("{\"model.norm.weight\":{\"dtype\":\"F32\",\"shape\":[32],\"data_offsets\":[0,128]}}", 128);
+        char beside[128];
+        write_in_folder(beside, "model.safetensors", &weights);
+        free(weights.data);
+        snprintf(path, sizeof path, "%s", folder);
+        TRY("fp4lab", "info", path);
+        TRY("fp4lab", "logits", "--model", path, "--tokens", "1");
+    } else if (strcmp(kind, "results") == 0) {
+        char out[128];
+        write_in_folder(path, "tta.jsonl", b);
+        snprintf(out, sizeof out, "%s/out", folder);
+        TRY("facts", "--digest", path);
+        TRY("facts", "--results", path, "--published", "stats/published.json", "--out", out);
+    } else {
+        write_in_folder(path, strcmp(kind, "tokenizer_model") == 0 ? "tokenizer.model" : "tokenizer.json", b);
+        TRY("fp4lab", "tokenize", "--model", path, "--text", text);
+        TRY("fp4lab", "tokenize", "--model", path, "the", "-o", "csv");
+    }
+#undef TRY
+    unlink(path);
+    return worst;
+}
+
+static void gallery_of_faults(const char *kind) {
+    struct hostile_case c;
+    make_folder();
+    for (size_t i = 0; hostile_case(kind, i, &c); i++) {
+        int worst = try_everything(kind, c.what, &c.file);
+        if (c.status != FP4_OK)
+            cr_assert_eq(worst, 2, "%s: %s was accepted", kind, c.what);
+        free(c.file.data);
+    }
+    remove_folder();
+}
+
+Test(hostile, programs_on_faulty_safetensors) { gallery_of_faults("safetensors"); }
+Test(hostile, programs_on_faulty_gguf) { gallery_of_faults("gguf"); }
+Test(hostile, programs_on_faulty_configurations) { gallery_of_faults("config"); }
+Test(hostile, programs_on_faulty_tokenizers) { gallery_of_faults("tokenizer_json"); }
+Test(hostile, programs_on_faulty_results) { gallery_of_faults("results"); }
+
+/* Seeds cut short and with changed bits, at addressed places. */
+Test(hostile, programs_on_changed_seeds) {
+    enum { CHANGES = 8 };
+    static const char *const kinds[] = {"safetensors", "gguf", "config", "tokenizer_json", "results"};
+    make_folder();
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        struct bytes seed;
+        char name[64];
+        for (size_t i = 0; fuzz_seed(kinds[k], i, &seed, name); i++) {
+            struct fp4_random random = {1, FP4_STREAM_TEST, (uint32_t)k, (uint32_t)i, 0};
+            uint32_t w[2 * CHANGES];
+            fp4_random_words(&random, 0, 2 * CHANGES, w);
+            for (size_t c = 0; c < CHANGES; c++) {
+                size_t at = w[2 * c] % seed.n;
+                struct bytes cut = {seed.data, at};
+                if (c % 4 == 3)
+                    try_everything(kinds[k], name, &cut);
+                seed.data[at] ^= (uint8_t)(1u << w[2 * c + 1] % 8);
+                try_everything(kinds[k], name, &seed);
+            }
+            free(seed.data);
+        }
+    }
+    remove_folder();
+}
+
+Test(hostile, programs_on_what_fuzzing_found) {
+    static const char *const kinds[] = {"safetensors", "gguf", "config", "tokenizer_json", "tokenizer_model", "results", "facts"};
+    make_folder();
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        char found[256], path[600];
+        snprintf(found, sizeof found, "tests/fuzz/regressions/%s", kinds[k]);
+        struct dirent **entries = NULL;
+        int n = scandir(found, &entries, NULL, alphasort);
+        for (int i = 0; i < n; i++) {
+            struct bytes b = {0};
+            char *text;
+            snprintf(path, sizeof path, "%s/%s", found, entries[i]->d_name);
+            if (entries[i]->d_name[0] != '.') {
+                must(fp4_read_file(path, (size_t)1 << 20, &text, &b.n));
+                b.data = (uint8_t *)text;
+                try_everything(strcmp(kinds[k], "facts") == 0 ? "results" : kinds[k], path, &b);
+                fp4_free(text);
+            }
+            free(entries[i]);
+        }
+        free(entries);
+    }
+    remove_folder();
+}
+
+/* ---- what is no file ---- */
+
+/* Each program option that takes a file, with {} in place of its name. */
+enum { MAX_WORDS = 10 };
+static const char *const takers[][MAX_WORDS] = {{"fp4lab", "info", "{}"},
+                                        {"fp4lab", "logits", "--model", "{}", "--tokens", "1"},
+                                        {"fp4lab", "tokenize", "--model", "{}", "the"},
+                                        {"fp4lab", "tokenize", "--model", "SEED", "--text", "{}"},
+                                        {"fp4lab", "perplexity", "--model", "SEED", "--text", "{}"},
+                                        {"fp4lab", "generate", "--model", "{}", "--tokens", "1"},
+                                        {"fp4lab", "quantize", "{}", "nvfp4"},
+                                        {"facts", "--digest", "{}"},
+                                        {"facts", "--results", "{}", "--published", "stats/published.json", "--out", "OUT"},
+                                        {"facts", "--results", "RESULTS", "--published", "{}", "--out", "OUT"},
+                                        {"facts", "--results", "RESULTS", "--published", "stats/published.json", "--bench", "{}", "--out", "OUT"},
+                                        {"facts", "--render", "{}", "--facts", "OUT"}};
+
+static void try_taker(const char *const *words, const char *instead, const char *seed, const char *results) {
+    char *argv[12] = {0}, out[80];
+    size_t n = 0;
+    snprintf(out, sizeof out, "%s/out", folder);
+    for (; n < MAX_WORDS && words[n]; n++)
+        argv[n] = (char *)(uintptr_t)(strcmp(words[n], "{}") == 0       ? instead
+                                      : strcmp(words[n], "SEED") == 0    ? seed
+                                      : strcmp(words[n], "RESULTS") == 0 ? results
+                                      : strcmp(words[n], "OUT") == 0     ? out
+                                                                         : words[n]);
+    cr_assert_eq(answer(instead, instead, argv), 2, "%s %s took %s", argv[0], argv[1], instead);
+}
+
+Test(hostile, pipes_devices_and_folders_are_no_files) {
+    char pipe[80], empty[80], seed[128], results[128];
+    make_folder();
+    snprintf(pipe, sizeof pipe, "%s/pipe", folder);
+    snprintf(empty, sizeof empty, "%s/empty", folder);
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
+    cr_assert_eq(mkdir(empty, 0700), 0);
+    struct bytes model = seed_gguf_model(), none = {(uint8_t *)(uintptr_t)"", 0};
+    write_in_folder(seed, "seed.gguf", &model);
+    write_in_folder(results, "empty.jsonl", &none);
+    free(model.data);
+    for (size_t i = 0; i < sizeof takers / sizeof *takers; i++) {
+        const char *const instead[] = {pipe, "/dev/zero", "/dev/tty", empty, "/dev/null"};
+        for (size_t k = 0; k < sizeof instead / sizeof *instead; k++)
+            try_taker(takers[i], instead[k], seed, results);
+    }
+    remove_folder();
+}
