@@ -114,8 +114,8 @@ static fp4_status load_into(struct fp4_model *m, const char *path, const struct 
     const struct fp4_checkpoint *c = m->store->checkpoint;
     bool gguf = strcmp(fp4_checkpoint_kind(c), "gguf") == 0;
     m->store->refuse_nonfinite = load->refuse_nonfinite;
+    FP4_TRY(attach(m, path, gguf)); /* first: then there are no more parameters than tensors, and what follows costs in proportion to the file */
     FP4_TRY(check_unknown(m, path, c, gguf));
-    FP4_TRY(attach(m, path, gguf));
     enum fp4_weights_in where = load->weights_in;
     FP4_TRY(fp4_memory_choose(m, path, load, &where));
     if (where == FP4_WEIGHTS_FILE)
@@ -128,6 +128,16 @@ static fp4_status load_into(struct fp4_model *m, const char *path, const struct 
     return FP4_OK;
 }
 
+/* A model without weights. A layer has several tensors: more layers than tensors are refused before memory is taken for them. */
+static fp4_status shape(const char *path, const struct fp4_checkpoint *c, const struct fp4_config *config, const struct fp4_backend *backend,
+                        struct fp4_model **out) {
+    if (config->n_layer > fp4_checkpoint_count(c))
+        return fp4_fail(FP4_ERR_FORMAT, "%s: %zu tensors cannot be the %zu layers that the configuration asks for", path, fp4_checkpoint_count(c),
+                        config->n_layer);
+    fp4_status status = fp4_model_shape(config, backend, out);
+    return status == FP4_OK ? status : fp4_fail(status, "%s: %s", path, fp4_last_error());
+}
+
 fp4_status fp4_model_open(const char *path, const struct fp4_backend *backend, const struct fp4_load *load, struct fp4_model **out) {
     struct fp4_checkpoint *c;
     struct fp4_config config;
@@ -136,7 +146,7 @@ fp4_status fp4_model_open(const char *path, const struct fp4_backend *backend, c
     FP4_TRY(fp4_checkpoint_open(path, &c));
     fp4_status status = fp4_config_for(path, c, &config);
     if (status == FP4_OK)
-        status = fp4_model_shape(&config, backend, &m);
+        status = shape(path, c, &config, backend, &m);
     if (status == FP4_OK)
         status = fp4_store_create(m, path, c);
     if (status != FP4_OK)
