@@ -126,8 +126,8 @@ $(BUILD)/tests/%: private EXTRA_LIBS := -lcriterion
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(TEST_COMMON)) $(LIBS) $(BUILD)/stamp/tests
 	@mkdir -p $(@D)
 	$(link)
-# That suite runs the program itself.
-$(BUILD)/tests/test_tool $(BUILD)/tests/test_memory: | $(BUILD)/fp4lab
+# These suites run the program itself.
+$(BUILD)/tests/test_tool $(BUILD)/tests/test_memory $(BUILD)/tests/test_hub_tool: | $(BUILD)/fp4lab
 # The parser of fp4lab's command lines is in tools/, which is in no library; the fuzz targets call it.
 FUZZ_TOOLS := $(BUILD)/obj/tools/options.o
 $(TESTS): $(FUZZ_TOOLS)

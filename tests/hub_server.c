@@ -27,6 +27,8 @@ static uint8_t weights[WEIGHTS_BYTES];
 static const char config[] = "{\"model_type\": \"llama\"}", tokenizer[] = "{\"version\": \"1.0\"}", readme[] = "# tiny\n", part[] = "a part\n";
 static const char index_json[] = "{\"metadata\": {}, \"weight_map\": {\"a\": \"model-00001-of-00002.safetensors\", \"b\": \"model-00002-of-00002.safetensors\", "
                                  "\"c\": \"model-00001-of-00002.safetensors\"}}";
+/* 72 bytes of header; the tensor's two floats are zeros. */
+static const char real[] = "\x48\0\0\0\0\0\0\0{\"t.weight\": {\"dtype\": \"F32\", \"shape\": [1, 2], \"data_offsets\": [0, 8]}} \0\0\0\0\0\0\0";
 static const char odd_json[] = "{\"weight_map\": {\"a\": \"weights-a.safetensors\"}}", torn_json[] = "{\"weight_map\": {\"a\": \"absent.safetensors\"}}";
 
 struct served {
@@ -47,6 +49,8 @@ static const struct served files[] = {
     {"org/sharded", "model-00001-of-00002.safetensors", weights + 2, 5000, true},
     {"org/sharded", "model-00002-of-00002.safetensors", weights + 3, 6000, true},
     TEXT("org/sharded", "extra/part.txt", part),
+    TEXT("org/real", "config.json", config),
+    {"org/real", "model.safetensors", real, sizeof real, true},
     TEXT("org/odd", "config.json", config),
     TEXT("org/odd", "model.safetensors.index.json", odd_json),
     {"org/odd", "weights-a.safetensors", weights + 4, 4000, true},

@@ -109,7 +109,10 @@ static void run_row(const struct row *r) {
     hub_remove(root);
 }
 
-Test(hub, misbehaviour) {
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+/* Two halves: Criterion runs them side by side. */
+static void run_rows(size_t first) {
+    for (size_t i = first; i < sizeof rows / sizeof *rows; i += 2)
         run_row(&rows[i]);
 }
+Test(hub, misbehaviour_of_even_rows) { run_rows(0); }
+Test(hub, misbehaviour_of_odd_rows) { run_rows(1); }

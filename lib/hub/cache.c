@@ -204,6 +204,11 @@ void hub_end(struct hub *h) {
 
 /* ---- what is there ---- */
 
+fp4_status hub_make_dirs(const char *path) {
+    fp4_status status = fp4_make_dirs(path);
+    return status == FP4_OK ? FP4_OK : fp4_fail(status, "%s; set HF_HUB_CACHE to a folder that can be written", fp4_last_error());
+}
+
 int64_t hub_file_size(const char *path) {
     struct stat info;
     return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (int64_t)info.st_size : -1;

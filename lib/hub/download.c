@@ -188,7 +188,7 @@ static fp4_status lock(const struct hub *h, const char *hash, int *fd) {
     char folder[PATH_MAX], path[PATH_MAX];
     struct stat mine, named;
     FP4_TRY(hub_path(folder, "%s/.locks/%s", h->cache, strrchr(h->folder, '/') + 1));
-    FP4_TRY(fp4_make_dirs(folder));
+    FP4_TRY(hub_make_dirs(folder));
     FP4_TRY(hub_path(path, "%s/%s.lock", folder, hash));
     for (;;) {
         *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
@@ -244,7 +244,7 @@ static fp4_status link_blob(const struct hub *h, const char *commit, const struc
     FP4_TRY(hub_path(target, "%sblobs/%s", up, file->hash));
     FP4_TRY(hub_path(folder, "%s", path));
     *strrchr(folder, '/') = 0;
-    FP4_TRY(fp4_make_dirs(folder));
+    FP4_TRY(hub_make_dirs(folder));
     FP4_TRY(hub_path(temporary, "%s/.fp4lab-%ld.link", folder, (long)getpid()));
     unlink(temporary);
     if (symlink(target, temporary) != 0)
@@ -333,7 +333,7 @@ fp4_status hub_download(struct hub *h, const char *commit, struct fp4_hub_file *
         FP4_TRY(ask(h, commit, url, file));
         FP4_TRY(blob_path(h, file->hash, blob));
     }
-    FP4_TRY(fp4_make_dirs(folder));
+    FP4_TRY(hub_make_dirs(folder));
     if (!whole(blob, file->bytes))
         FP4_TRY(locked_download(h, file, url, blob));
     return link_blob(h, commit, file);

@@ -77,7 +77,7 @@ static fp4_status write_ref(const struct hub *h, const char *commit) {
     FP4_TRY(hub_path(path, "%s/refs/%s", h->folder, h->spec->revision));
     FP4_TRY(hub_path(folder, "%s", path));
     *strrchr(folder, '/') = 0;
-    FP4_TRY(fp4_make_dirs(folder));
+    FP4_TRY(hub_make_dirs(folder));
     return fp4_write_file(path, commit, strlen(commit));
 }
 

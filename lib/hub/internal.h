@@ -30,6 +30,8 @@ void hub_end(struct hub *h);
 /* ---- cache.c ---- */
 
 fp4_status hub_path(char out[PATH_MAX], const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* fp4_make_dirs, with the way out for a cache that cannot be written. */
+fp4_status hub_make_dirs(const char *path);
 bool hub_is_hex(const char *text, size_t n); /* exactly n lower-case hexadecimal digits */
 /* Relative, of plain components, printable: what a name from a server must be. */
 bool hub_name_safe(const char *name);

@@ -1,0 +1,201 @@
+/* The hub from outside: `fp4lab fetch` and models by name on command lines, and Hugging Face's own tools on the same cache. */
+#include <jansson.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fp4lab/hub.h"
+#include "tests/hub_support.h"
+#include "tests/support.h"
+
+TestSuite(hub_tool, .init = hub_environment, .timeout = 120);
+
+enum { OUTPUT_MAX = 1 << 16 };
+
+/* Runs a command through the shell, stderr with stdout; its exit status. */
+static int shell(char output[OUTPUT_MAX], const char *command) {
+    FILE *f = popen(command, "r");
+    cr_assert_not_null(f);
+    size_t n = fread(output, 1, OUTPUT_MAX - 1, f);
+    output[n] = 0;
+    int status = pclose(f);
+    cr_assert(WIFEXITED(status), "%s: killed by signal %d", command, WTERMSIG(status));
+    return WEXITSTATUS(status);
+}
+
+/* build/fp4lab stands beside the folder of the test binaries. */
+static int tool(char output[OUTPUT_MAX], const char *arguments) {
+    char program[PATH_MAX], command[PATH_MAX + 512];
+    ssize_t n = readlink("/proc/self/exe", program, PATH_MAX - 16);
+    cr_assert_gt(n, 0);
+    program[n] = 0;
+    for (int up = 0; up < 2; up++)
+        *strrchr(program, '/') = 0;
+    strcat(program, "/fp4lab");
+    if (access(program, X_OK) != 0)
+        skip_test("fp4lab fetch", "the program is not built");
+    snprintf(command, sizeof command, "'%s' %s 2>&1", program, arguments);
+    return shell(output, command);
+}
+
+static json_t *json_of(const char *text) {
+    json_error_t error;
+    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    cr_assert_not_null(root, "%s: %s", error.text, text);
+    return root;
+}
+
+static const char *text_of(json_t *root, const char *key) {
+    const char *text = json_string_value(json_object_get(root, key));
+    cr_assert_not_null(text, "%s", key);
+    return text;
+}
+
+static json_int_t count_of(json_t *root, const char *key) {
+    cr_assert(json_is_integer(json_object_get(root, key)), "%s", key);
+    return json_integer_value(json_object_get(root, key));
+}
+
+Test(hub_tool, dry_run_then_fetch) {
+    struct hub_server *s = hub_server_start(HUB_FINE);
+    char root[64], path[128], output[OUTPUT_MAX];
+    struct stat info;
+    hub_use_server(s, root);
+    cr_assert_eq(tool(output, "fetch org/sharded --dry-run -o json"), 0, "%s", output);
+    json_t *plan = json_of(output), *files = json_object_get(plan, "files");
+    cr_assert_str_eq(text_of(plan, "commit"), hub_server_commit);
+    cr_assert_eq(json_array_size(files), 4);
+    cr_assert_gt(count_of(plan, "bytes_to_fetch"), 11000);
+    cr_assert_eq(count_of(plan, "bytes_to_fetch"), count_of(plan, "bytes_all"));
+    snprintf(path, sizeof path, "%s/hub", root);
+    cr_assert_neq(stat(path, &info), 0, "a dry run wrote %s", path);
+    cr_assert_eq(tool(output, "fetch org/sharded -o json"), 0, "%s", output);
+    json_t *done = json_of(output);
+    cr_assert_eq(count_of(done, "files_downloaded"), 4);
+    cr_assert_eq(count_of(done, "bytes_received"), count_of(plan, "bytes_to_fetch"));
+    cr_assert(hub_same_file(text_of(done, "path"), "org/sharded", "model-00002-of-00002.safetensors"));
+    cr_assert_eq(tool(output, "fetch org/sharded"), 0, "%s", output);
+    output[strlen(output) - 1] = 0;
+    cr_assert_str_eq(strrchr(output, '\n') + 1, text_of(done, "path"), "the last line is the path");
+    cr_assert_eq(tool(output, "fetch org/sharded --dry-run -o json --revision other"), 0, "%s", output);
+    json_t *again = json_of(output);
+    cr_assert_eq(count_of(again, "bytes_to_fetch"), 0);
+    cr_assert_str_eq(text_of(again, "revision"), "other");
+    json_decref(plan);
+    json_decref(done);
+    json_decref(again);
+    hub_server_stop(s);
+    hub_remove(root);
+}
+
+Test(hub_tool, files_by_pattern_and_by_name) {
+    struct hub_server *s = hub_server_start(HUB_FINE);
+    char root[64], output[OUTPUT_MAX];
+    hub_use_server(s, root);
+    cr_assert_eq(tool(output, "fetch org/sharded -o json --include '*.txt,*.json' --exclude 'config*'"), 0, "%s", output);
+    json_t *done = json_of(output);
+    cr_assert_eq(count_of(done, "files_count"), 2);
+    cr_assert(hub_same_file(text_of(done, "path"), "org/sharded", "extra/part.txt"));
+    cr_assert_not(hub_same_file(text_of(done, "path"), "org/sharded", "config.json"));
+    json_decref(done);
+    cr_assert_eq(tool(output, "fetch org/ggufs --file b.gguf -o json"), 0, "%s", output);
+    done = json_of(output);
+    cr_assert_str_eq(strrchr(text_of(done, "path"), '/'), "/b.gguf");
+    json_decref(done);
+    cr_assert_eq(tool(output, "fetch org/ggufs"), 2);
+    cr_assert_not_null(strstr(output, "a.gguf"), "%s", output);
+    cr_assert_eq(tool(output, "fetch org/sharded --include '*.none'"), 2);
+    cr_assert_not_null(strstr(output, "no file is left"), "%s", output);
+    cr_assert_eq(tool(output, "fetch org/sharded --revision ../x"), 2);
+    cr_assert_not_null(strstr(output, "is not a branch"), "%s", output);
+    hub_check_cache(root, true);
+    hub_server_stop(s);
+    hub_remove(root);
+}
+
+/* A name on a command line fetches the model the first time, and finds it the second time without a request. */
+Test(hub_tool, models_by_name) {
+    struct hub_server *s = hub_server_start(HUB_FINE);
+    char root[64], output[OUTPUT_MAX];
+    hub_use_server(s, root);
+    cr_assert_eq(tool(output, "info org/real --offline"), 2);
+    cr_assert_not_null(strstr(output, "nothing is downloaded offline"), "%s", output);
+    cr_assert_eq(hub_server_count(s, ""), 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(tool(output, i ? "info org/real -o json --offline" : "info org/real -o json"), 0, "%s", output);
+        json_t *root_json = json_of(output);
+        cr_assert_eq(count_of(root_json, "parameters"), 2);
+        json_decref(root_json);
+    }
+    size_t requests = hub_server_count(s, "");
+    cr_assert_eq(tool(output, "quantize org/real bf16 --all"), 0, "%s", output);
+    cr_assert_eq(tool(output, "logits --model org/real --tokens 1"), 2);
+    cr_assert_not_null(strstr(output, hub_server_commit), "the message names the snapshot: %s", output);
+    cr_assert_eq(hub_server_count(s, ""), requests);
+    hub_server_stop(s);
+    hub_remove(root);
+}
+
+/* ---- Hugging Face's tools ---- */
+
+static void python(char output[OUTPUT_MAX], const char *script) {
+    char command[2048];
+    const char *program = getenv("FP4LAB_PYTHON");
+    program = program && *program ? program : "python3";
+    snprintf(command, sizeof command, "'%s' -c 'import huggingface_hub' 2>&1", program);
+    if (shell(output, command) != 0)
+        skip_test("Hugging Face's tools", "no Python with huggingface_hub; name one in FP4LAB_PYTHON");
+    snprintf(command, sizeof command, "HF_HUB_DISABLE_PROGRESS_BARS=1 HF_HUB_DISABLE_TELEMETRY=1 '%s' -c '%s' 2>&1", program, script);
+    cr_assert_eq(shell(output, command), 0, "%s", output);
+}
+
+Test(hub_tool, hugging_face_finds_what_is_fetched) {
+    struct hub_server *s = hub_server_start(HUB_FINE);
+    char root[64], output[OUTPUT_MAX];
+    struct fp4_hub_spec spec;
+    struct fp4_hub_found found;
+    hub_use_server(s, root);
+    must(fp4_hub_parse("org/tiny", &spec));
+    must(fp4_hub_fetch(&spec, NULL, &found));
+    size_t requests = hub_server_count(s, "");
+    python(output, "import huggingface_hub as h\n"
+                   "print(h.hf_hub_download(\"org/tiny\", \"model.safetensors\", local_files_only=True))\n"
+                   "assert isinstance(h.try_to_load_from_cache(\"org/tiny\", \"config.json\"), str)\n"
+                   "assert h.try_to_load_from_cache(\"org/tiny\", \"merges.txt\") is not None\n"
+                   "assert h.try_to_load_from_cache(\"org/tiny\", \"README.md\") is None\n"
+                   "info = h.scan_cache_dir()\n"
+                   "assert not info.warnings, info.warnings\n"
+                   "assert [r.repo_id for r in info.repos] == [\"org/tiny\"]\n"
+                   "print(h.snapshot_download(\"org/tiny\", local_files_only=True))");
+    output[strlen(output) - 1] = 0;
+    cr_assert_str_eq(strrchr(output, '\n') + 1, found.path, "%s", output);
+    cr_assert_eq(hub_server_count(s, ""), requests);
+    python(output, "import huggingface_hub as h\nprint(h.snapshot_download(\"org/tiny\", allow_patterns=[\"*.json\", \"*.safetensors\"]))");
+    cr_assert_eq(hub_server_count(s, "GET /content/"), 1, "it was downloaded again");
+    hub_server_stop(s);
+    hub_remove(root);
+}
+
+Test(hub_tool, what_hugging_face_downloaded_is_found) {
+    struct hub_server *s = hub_server_start(HUB_FINE);
+    char root[64], output[OUTPUT_MAX];
+    struct fp4_hub_spec spec;
+    struct fp4_hub_found found;
+    hub_use_server(s, root);
+    python(output, "import huggingface_hub as h\nprint(h.snapshot_download(\"org/sharded\"))");
+    output[strlen(output) - 1] = 0;
+    must(fp4_hub_parse("org/sharded", &spec));
+    must(fp4_hub_find(&spec, &found));
+    char *last = strrchr(output, '\n');
+    cr_assert_str_eq(last ? last + 1 : output, found.path);
+    size_t contents = hub_server_count(s, "/resolve/") + hub_server_count(s, "/content/");
+    must(fp4_hub_fetch(&spec, NULL, &found));
+    cr_assert_eq(found.downloaded, 0);
+    cr_assert_eq(hub_server_count(s, "/resolve/") + hub_server_count(s, "/content/"), contents);
+    hub_check_cache(root, true);
+    hub_server_stop(s);
+    hub_remove(root);
+}
