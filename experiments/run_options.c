@@ -13,7 +13,7 @@ const char *run_profile_name(enum fp4_profile profile) { return profiles[profile
 
 static void print_help(const struct run_experiment *e) {
     printf("usage: %s [OPTION]...\n%s\n\n", e->name, e->summary);
-    fputs("  --model NAMES      models, comma-separated (default: the profile's)\n"
+    fputs("  --model NAMES      models, comma-separated: by name, path, or ORG/NAME of a hub (default: the profile's)\n"
           "  --arms NAMES       arms, comma-separated (default: the profile's; see --list-arms)\n"
           "  --items NAMES      items, comma-separated (default: the profile's)\n"
           "  --seeds N          seeds or replicates of each trial that uses randomness (default: the profile's)\n"

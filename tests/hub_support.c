@@ -55,6 +55,7 @@ static int check_entry(const char *path, const struct stat *info, int type, stru
     if (type == FTW_D || type == FTW_DP)
         return 0;
     cr_assert_eq(strncmp(inside, "/hub/", 5), 0, "%s: outside the cache", path);
+    cr_assert(wants_whole || !strstr(inside, "/refs/"), "%s: the revision leads to what is not there", path);
     if (strstr(name, ".incomplete"))
         cr_assert(blob && !wants_whole, "%s: is left over", path);
     else if (blob)

@@ -10,7 +10,8 @@
 void hub_environment(void);
 /* A folder of its own as HF_HOME, and the server as HF_ENDPOINT. */
 void hub_use_server(struct hub_server *s, char root[64]);
-/* Every blob below HF_HOME has the hash that is its name, every link of a snapshot leads to a blob; with `whole`, no .incomplete is left. */
+/* Every blob below HF_HOME has the hash that is its name, every link of a snapshot leads to a blob; with `whole`, no .incomplete
+ * is left; without, no revision leads anywhere yet. */
 void hub_check_cache(const char *root, bool whole);
 /* Removes a folder of tests and all in it. */
 void hub_remove(const char *root);

@@ -309,6 +309,7 @@ Test(hub_cache, killed_and_continued) {
     cr_assert_not(child_succeeded(pid), "it was done before it could be killed");
     cr_assert_eq(stat(part, &info), 0);
     cr_assert_neq(find("org/tiny", &found), FP4_OK, "found before it was whole");
+    hub_check_cache(root, false);
     hub_server_set(s, HUB_FINE);
     must(fetch("org/tiny", &found));
     hub_server_last_range(s, range);
