@@ -3,41 +3,13 @@
 
 #include "fp4lab/model.h"
 #include "lib/backend/backend.h"
-#include "tests/vectors.h"
+#include "tests/subject.h"
 
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* One folder: its model, references, and the tokens [B,T] with the targets of the next-token loss. */
-struct subject {
-    struct vectors v;
-    struct fp4_model *m;
-    int32_t *tokens, *targets;
-    size_t B, T, V;
-};
-
-static void subject_open(struct subject *s, const char *folder) {
-    vectors_open(&s->v, folder, "golden.safetensors");
-    must(fp4_model_load(folder, fp4_backend_cpu(), &s->m));
-    const struct fp4_stored *t = vectors_stored(&s->v, "tokens");
-    s->tokens = vectors_read_ids(&s->v, "tokens", NULL);
-    s->B = t->shape[0];
-    s->T = t->shape[1];
-    s->V = fp4_model_config(s->m)->n_vocab;
-    must(FP4_NEW(s->targets, s->B * s->T));
-    for (size_t i = 0; i < s->B * s->T; i++)
-        s->targets[i] = (i + 1) % s->T ? s->tokens[i + 1] : -1;
-}
-static void subject_close(struct subject *s) {
-    golden_count("models", s->v.used);
-    fp4_model_free(s->m);
-    fp4_free(s->tokens);
-    fp4_free(s->targets);
-    vectors_close(&s->v);
-}
 
 /* A fresh model of the same weights. */
 static struct fp4_model *reload(const struct subject *s, bool no_positions) {
@@ -58,36 +30,6 @@ static struct fp4_model *reload(const struct subject *s, bool no_positions) {
     }
     fp4_model_free(m);
     return again;
-}
-
-static const char *prefixed(const char *prefix, const char *name) {
-    static char buffer[256];
-    snprintf(buffer, sizeof buffer, "%s%s", prefix, name);
-    return buffer;
-}
-
-static void check_logits(struct subject *s, struct fp4_model *m, const char *prefix) {
-    float *logits;
-    must(FP4_NEW(logits, s->B * s->T * s->V));
-    for (size_t b = 0; b < s->B; b++)
-        must(fp4_model_logits(m, s->tokens + b * s->T, s->T, s->T, logits + b * s->T * s->V));
-    vectors_compare_f32(&s->v, prefixed(prefix, "logits"), logits, s->B * s->T * s->V, 4);
-    double loss;
-    must(fp4_model_loss(m, s->tokens, s->targets, s->B, s->T, &loss));
-    vectors_compare(&s->v, prefixed(prefix, "loss"), &loss, 1, 4);
-    fp4_free(logits);
-}
-
-/* Every parameter's gradient against `prefix`<p>. */
-static void check_gradients(struct subject *s, struct fp4_model *m, const char *prefix) {
-    for (size_t i = 0; i < fp4_model_n_params(m); i++) {
-        struct fp4_param *p = fp4_model_param(m, i);
-        float *grad;
-        must(FP4_NEW(grad, p->elements));
-        must(fp4_model_get_grad(m, p, grad));
-        vectors_compare_f32(&s->v, prefixed(prefix, p->name), grad, p->elements, 4);
-        fp4_free(grad);
-    }
 }
 
 /* Bounds of golden/models/README.md: Adam divides by |g|, so noise in a tiny gradient becomes a step of up to lr. */
@@ -130,7 +72,7 @@ static void check_adamw(struct subject *s) {
         must(fp4_model_zero_grad(m));
         must(fp4_model_loss_backward(m, s->tokens, s->targets, s->B, s->T, 1.0f, &loss[step]));
         if (step == 0)
-            check_gradients(s, m, "grad.");
+            subject_gradients(s, m, "grad.");
         if (step == 3)
             break;
         must(fp4_optimizer_step(o, &h, 0, NULL));
@@ -219,7 +161,7 @@ static void check_adaptation(struct subject *s) {
         top5(logits, s->V, ids + 5 * step, probs + 5 * step);
         if (step == 0) {
             vectors_compare(&s->v, "entropy", &loss[0], 1, 4);
-            check_gradients(s, m, "entropy_grad.");
+            subject_gradients(s, m, "entropy_grad.");
         }
         if (step < STEPS)
             must(fp4_optimizer_step(o, &h, 0, NULL));
@@ -297,10 +239,10 @@ static void check_training(struct subject *s, bool published) {
 
 static void check_published(struct subject *s) {
     struct fp4_model *m = reload(s, true);
-    check_logits(s, m, "published.");
+    subject_logits(s, m, "published.");
     must(fp4_model_enable_grad(m));
     must(fp4_model_loss_backward(m, s->tokens, s->targets, s->B, s->T, 1.0f, NULL));
-    check_gradients(s, m, "published.grad.");
+    subject_gradients(s, m, "published.grad.");
     fp4_model_free(m);
     check_training(s, true);
 }
@@ -321,6 +263,7 @@ static void each_model(void (*check)(struct subject *)) {
             struct subject s;
             subject_open(&s, folder);
             check(&s);
+            golden_count("models", s.v.used);
             subject_close(&s);
             models++;
         }
@@ -330,7 +273,7 @@ static void each_model(void (*check)(struct subject *)) {
     cr_assert_gt(models, 0, "%s holds no model", root);
 }
 
-static void logits_and_loss(struct subject *s) { check_logits(s, s->m, ""); }
+static void logits_and_loss(struct subject *s) { subject_logits(s, s->m, ""); }
 static void gradients(struct subject *s) {
     if (vectors_has(&s->v, "adamw_loss"))
         check_adamw(s);

@@ -85,9 +85,12 @@ void vectors_compare(struct vectors *v, const char *name, const double *x, size_
     double *reference = vectors_read(v, name, &count);
     double bound = factor * vectors_deviation(v, name) + 0x1p-22 * vectors_magnitude(v, name);
     cr_assert_eq(count, n, "%s %s: %zu elements, %zu computed", v->folder, name, count, n);
-    for (size_t i = 0; i < n; i++)
+    v->last = 0;
+    for (size_t i = 0; i < n; i++) {
+        v->last = fmax(v->last, fabs(x[i] - reference[i]));
         cr_assert(fabs(x[i] - reference[i]) <= bound, "%s %s[%zu]: %.17g, reference %.17g, bound %.3g", v->folder, name, i, x[i], reference[i],
                   bound);
+    }
     fp4_free(reference);
     v->used++;
 }

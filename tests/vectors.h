@@ -12,6 +12,7 @@ struct vectors {
     struct fp4_checkpoint *file;
     json_t *root, *deviations; /* root owns deviations */
     size_t used;               /* tensors compared */
+    double last;               /* largest deviation of the last of them */
 };
 /* folder: path; file: "golden.safetensors". Asserts that both exist. */
 void vectors_open(struct vectors *v, const char *folder, const char *file);

@@ -51,20 +51,54 @@ static fp4_status refuse_unsupported(const struct fp4_checkpoint *c) {
         if (value != 0)
             return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: %s = %g is not supported", path, off[i], value);
     }
-    const struct fp4_meta *scaling = fp4_gguf_meta_find(c, "llama.rope.scaling.type");
-    if (scaling && !is_string(c, "llama.rope.scaling.type", "none"))
-        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: llama.rope.scaling.type = %s is not supported", path,
-                        scaling->kind == FP4_META_STRING ? scaling->string : scaling->type_name);
-    double linear = 1;
-    FP4_TRY(get_number(c, "llama.rope.scale_linear", &linear));
-    if (linear != 1)
-        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: llama.rope.scale_linear = %g is not supported", path, linear);
-    for (size_t i = 0; i < c->n_tensors; i++) {
-        const char *name = c->tensors[i].name, *dot = strrchr(name, '.');
-        if (strncmp(name, "rope_", 5) == 0 || (dot && strcmp(dot, ".bias") == 0))
-            return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: tensor %s: rotary factors and biases are not supported", path, name);
-    }
     return FP4_OK;
+}
+
+/* Converters write Llama 3's smooth step as rope_freqs.weight, a divisor for every channel pair. Where it is that of Llama 3.1 to 3.3 (low 1, high 4,
+ * original context 8192), the configuration says so, and config.json can say it too; otherwise the divisors are kept as they are. */
+static void recognise_llama3(struct fp4_config *out) {
+    struct fp4_config named = *out;
+    float largest = 0;
+    for (size_t i = 0; i < out->head_dim / 2; i++)
+        largest = out->rope.divisor[i] > largest ? out->rope.divisor[i] : largest;
+    named.rope = (struct fp4_rope){FP4_ROPE_LLAMA3, (double)largest, 1, 4, 8192, {0}};
+    for (size_t i = 0; i < out->head_dim / 2; i++)
+        if (fabs(fp4_rope_divisor(&named, i) / (double)out->rope.divisor[i] - 1) > 1e-5) /* the file's are fp32, from fp32 frequencies */
+            return;
+    out->rope = named.rope;
+}
+
+static fp4_status read_divisors(const struct fp4_checkpoint *c, double linear, struct fp4_config *out) {
+    const struct fp4_stored *t = fp4_checkpoint_find(c, "rope_freqs.weight");
+    const char *path = c->files[0].path;
+    if (!t)
+        return FP4_OK;
+    size_t n = out->head_dim / 2;
+    if (t->elements != n || n > FP4_ROPE_PAIRS)
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: tensor rope_freqs.weight has %zu elements for heads of %zu channels; half as many, and at most %d, "
+                                             "are supported", path, t->elements, out->head_dim, FP4_ROPE_PAIRS);
+    out->rope = (struct fp4_rope){.kind = FP4_ROPE_DIVISORS};
+    FP4_TRY(fp4_stored_to_f32(t, 0, n, out->rope.divisor));
+    if (linear == 1)
+        recognise_llama3(out);
+    for (size_t i = 0; linear != 1 && i < n; i++)
+        out->rope.divisor[i] *= (float)linear;
+    return FP4_OK;
+}
+
+static fp4_status read_rope(const struct fp4_checkpoint *c, struct fp4_config *out) {
+    const struct fp4_meta *scaling = fp4_gguf_meta_find(c, "llama.rope.scaling.type");
+    double linear = 1;
+    FP4_TRY(get_number(c, "llama.rope.freq_base", &out->rope_theta));
+    FP4_TRY(get_number(c, "llama.rope.scale_linear", &linear)); /* the older key */
+    if (is_string(c, "llama.rope.scaling.type", "linear"))
+        FP4_TRY(get_number(c, "llama.rope.scaling.factor", &linear));
+    else if (scaling && !is_string(c, "llama.rope.scaling.type", "none"))
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: llama.rope.scaling.type = %s is not supported; none and linear are", c->files[0].path,
+                        scaling->kind == FP4_META_STRING ? scaling->string : scaling->type_name);
+    if (linear != 1)
+        out->rope = (struct fp4_rope){.kind = FP4_ROPE_LINEAR, .factor = linear};
+    return read_divisors(c, linear, out);
 }
 
 static fp4_status read_vocab(const struct fp4_checkpoint *c, struct fp4_config *out) {
@@ -107,7 +141,9 @@ fp4_status fp4_config_from_gguf(const struct fp4_checkpoint *c, struct fp4_confi
     double eps = 1e-6;
     FP4_TRY(get_number(c, "llama.attention.layer_norm_rms_epsilon", &eps));
     out->norm_eps = (float)eps;
-    FP4_TRY(get_number(c, "llama.rope.freq_base", &out->rope_theta));
+    FP4_TRY(read_rope(c, out));
+    out->attention_bias = fp4_checkpoint_find(c, "blk.0.attn_q.bias") != NULL;
+    out->mlp_bias = fp4_checkpoint_find(c, "blk.0.ffn_up.bias") != NULL;
     FP4_TRY(get_id(c, "tokenizer.ggml.bos_token_id", &out->bos_id));
     FP4_TRY(get_id(c, "tokenizer.ggml.eos_token_id", &out->eos_id));
     const struct fp4_meta *add = fp4_gguf_meta_find(c, "tokenizer.ggml.add_bos_token");
