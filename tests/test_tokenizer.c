@@ -1,4 +1,4 @@
-/* Byte-level BPE against golden/tokenizers: streams, torture lines, decoding; GGUF against tokenizer.json; files that lie. */
+/* Tokenizers against golden/tokenizers, in each form of file that there is: streams, torture lines, decoding. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,55 +14,55 @@ static json_t *load_json(const char *path) {
     return root;
 }
 
-static size_t open_named(const char *name, struct fp4_tokenizer **t) {
-    char relative[300];
-    snprintf(relative, sizeof relative, "tokenizers/%s/tokenizer.json", name);
-    fp4_status status = fp4_tokenizer_open(golden_file(relative), t);
-    if (status == FP4_ERR_UNSUPPORTED) {
-        fprintf(stderr, "SKIPPED tokenizers/%s: %s\n", name, fp4_last_error());
-        return 0;
-    }
-    cr_assert_eq(status, FP4_OK, "%s", fp4_last_error());
-    return 1;
-}
-
-/* All tokenizers of the folder; those that are not supported stay NULL and are printed. */
+/* Every tokenizer of the folder in every form: its tokenizer.json, what data/NAME beside the golden folder holds, and a GGUF file. */
 struct set {
     json_t *names;
-    struct fp4_tokenizer *t[32];
-    const char *name[32];
-    size_t n, supported;
+    struct {
+        const char *name, *form;
+        struct fp4_tokenizer *t;
+        size_t compared;
+    } of[64];
+    size_t n;
 };
+
+static void open_form(struct set *s, const char *name, const char *form, const char *path, size_t vocab) {
+    cr_assert_lt(s->n, 64);
+    s->of[s->n].name = name;
+    s->of[s->n].form = form;
+    must(fp4_tokenizer_open(path, &s->of[s->n].t));
+    cr_assert_eq(fp4_tokenizer_vocab(s->of[s->n].t), vocab, "%s", path);
+    s->n++;
+}
 
 static struct set open_all(void) {
     struct set s = {.names = load_json(golden_file("tokenizers/tokenizers.json"))};
     const char *name;
     json_t *facts;
     json_object_foreach(s.names, name, facts) {
-        cr_assert_lt(s.n, 32);
-        s.name[s.n] = name;
-        if (open_named(name, &s.t[s.n])) {
-            s.supported++;
-            cr_assert_eq(fp4_tokenizer_vocab(s.t[s.n]), (size_t)json_integer_value(json_object_get(facts, "vocab")), "%s", name);
-        }
-        s.n++;
+        char path[4096];
+        size_t vocab = (size_t)json_integer_value(json_object_get(facts, "vocab"));
+        snprintf(path, sizeof path, "tokenizers/%s/tokenizer.json", name);
+        open_form(&s, name, "tokenizer.json", golden_file(path), vocab);
+        snprintf(path, sizeof path, "%s/../data/%s", golden_folder(), name);
+        if (access(path, R_OK) == 0)
+            open_form(&s, name, "folder of data", path, vocab);
+        if (strcmp(name, "smollm2") == 0 && fp4_asset_find("SmolLM2-135M-Instruct.Q4_1.gguf", path, sizeof path) == FP4_OK)
+            open_form(&s, name, "GGUF", path, vocab);
     }
-    cr_assert_gt(s.supported, 0);
+    cr_assert_gt(s.n, 0);
     return s;
 }
 
 static void close_all(struct set *s) {
-    for (size_t i = 0; i < s->n; i++)
-        fp4_tokenizer_close(s->t[i]);
+    size_t total = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        fprintf(stderr, "%s, %s: %zu comparisons\n", s->of[i].name, s->of[i].form, s->of[i].compared);
+        cr_assert_gt(s->of[i].compared, 0, "%s", s->of[i].name);
+        total += s->of[i].compared;
+        fp4_tokenizer_close(s->of[i].t);
+    }
+    golden_count("tokenizers", total);
     json_decref(s->names);
-}
-
-static struct fp4_tokenizer *by_name(const struct set *s, const char *name) {
-    for (size_t i = 0; i < s->n; i++)
-        if (strcmp(s->name[i], name) == 0)
-            return s->t[i];
-    cr_assert_fail("%s: not in tokenizers.json", name);
-    return NULL;
 }
 
 static size_t unhex(const char *hex, char *out) {
@@ -88,12 +88,12 @@ static void same_text(const json_t *want, const char *text, size_t bytes, const 
 }
 
 /* One line of torture.jsonl under one tokenizer. Returns the number of comparisons. */
-static size_t torture_line(const json_t *line, const struct fp4_tokenizer *t, const char *name) {
+static size_t torture_line(const json_t *line, const struct fp4_tokenizer *t, const char *name, const char *form) {
     const char *hex = json_string_value(json_object_get(line, "hex"));
     char *text = malloc(strlen(hex) / 2 + 1), *back, *fixed, where[200];
     size_t bytes = unhex(hex, text), n, back_bytes, fixed_bytes, compared = 2;
     int32_t *ids;
-    snprintf(where, sizeof where, "torture line %d, %s", (int)json_integer_value(json_object_get(line, "i")), name);
+    snprintf(where, sizeof where, "torture line %d, %s (%s)", (int)json_integer_value(json_object_get(line, "i")), name, form);
     must(fp4_tokenize(t, text, bytes, false, &ids, &n));
     same_ids(json_object_get(line, name), ids, n, where);
     must(fp4_detokenize(t, ids, n, false, &back, &back_bytes));
@@ -112,12 +112,12 @@ static size_t torture_line(const json_t *line, const struct fp4_tokenizer *t, co
     return compared;
 }
 
-static size_t decode_line(const json_t *line, const struct fp4_tokenizer *t, size_t number) {
+static size_t decode_line(const json_t *line, const struct fp4_tokenizer *t, const char *form, size_t number) {
     const json_t *list = json_object_get(line, "ids"), *hex = json_object_get(line, "hex");
     size_t n = json_array_size(list), bytes, fixed_bytes;
     int32_t *ids = calloc(n + 1, sizeof *ids);
     char *text, *fixed, where[64];
-    snprintf(where, sizeof where, "decode line %zu", number);
+    snprintf(where, sizeof where, "decode line %zu (%s)", number, form);
     for (size_t i = 0; i < n; i++)
         ids[i] = (int32_t)json_integer_value(json_array_get(list, i));
     must(fp4_detokenize(t, ids, n, false, &text, &bytes));
@@ -141,63 +141,61 @@ static size_t decode_line(const json_t *line, const struct fp4_tokenizer *t, siz
 }
 
 /* Calls body for every line of a JSON Lines file. */
-static size_t each_line(const char *relative, const struct set *s, size_t (*body)(const json_t *, const struct set *, size_t)) {
+static void each_line(const char *relative, struct set *s, void (*body)(const json_t *, struct set *, size_t)) {
     FILE *f = fopen(golden_file(relative), "r");
     cr_assert_not_null(f);
     char *line = NULL;
-    size_t room = 0, number = 0, compared = 0;
+    size_t room = 0, number = 0;
     while (getline(&line, &room, f) > 0) {
         json_error_t error;
         json_t *object = json_loads(line, JSON_ALLOW_NUL, &error);
         cr_assert_not_null(object, "%s line %zu: %s", relative, number + 1, error.text);
-        compared += body(object, s, number++);
+        body(object, s, number++);
         json_decref(object);
     }
     free(line);
     fclose(f);
     cr_assert_gt(number, 0);
-    return compared;
 }
 
-static size_t torture_body(const json_t *line, const struct set *s, size_t number) {
-    size_t compared = 0;
+static void torture_body(const json_t *line, struct set *s, size_t number) {
     (void)number;
     for (size_t i = 0; i < s->n; i++)
-        if (s->t[i] && json_object_get(line, s->name[i]))
-            compared += torture_line(line, s->t[i], s->name[i]);
-    return compared;
+        if (json_object_get(line, s->of[i].name))
+            s->of[i].compared += torture_line(line, s->of[i].t, s->of[i].name, s->of[i].form);
 }
 
-static size_t decode_body(const json_t *line, const struct set *s, size_t number) {
-    struct fp4_tokenizer *t = by_name(s, json_string_value(json_object_get(line, "tokenizer")));
-    return t ? decode_line(line, t, number) : 0;
+static void decode_body(const json_t *line, struct set *s, size_t number) {
+    const char *name = json_string_value(json_object_get(line, "tokenizer"));
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(s->of[i].name, name) == 0)
+            s->of[i].compared += decode_line(line, s->of[i].t, s->of[i].form, number);
 }
 
 Test(tokenizer, torture) {
     struct set s = open_all();
-    golden_count("tokenizers", each_line("tokenizers/torture.jsonl", &s, torture_body));
+    each_line("tokenizers/torture.jsonl", &s, torture_body);
     close_all(&s);
 }
 
 Test(tokenizer, decode) {
     struct set s = open_all();
-    golden_count("tokenizers", each_line("tokenizers/decode.jsonl", &s, decode_body));
+    each_line("tokenizers/decode.jsonl", &s, decode_body);
     close_all(&s);
 }
 
 /* ---- streams ---- */
 
 /* WikiText-2 from the asset folders, or from data/ beside the golden folder. */
-static char *wiki(size_t *bytes) {
-    char path[4096], *text;
+static void wiki(char **text, size_t *bytes) {
+    char path[4096];
     if (fp4_asset_find("wiki.test.raw", path, sizeof path) != FP4_OK) {
         const char *golden = golden_folder();
         snprintf(path, sizeof path, "%s/../data/wiki.test.raw", golden ? golden : "..");
         if (access(path, R_OK) != 0)
             skip_test("tokenizers/streams", "wiki.test.raw is in no asset folder; set FP4LAB_ASSETS_FROM");
     }
-    must(fp4_read_file(path, (size_t)64 << 20, &text, bytes));
-    return text;
+    must(fp4_read_file(path, (size_t)64 << 20, text, bytes));
 }
 
 /* "\n\n".join(lines), a line being kept with its newline, or emptied when it is all white space. */
@@ -222,13 +220,14 @@ static char *joined(const char *raw, size_t bytes, size_t *out_bytes) {
     return out;
 }
 
-static void check_stream(const struct set *s, const json_t *stream, const char *text, size_t bytes) {
+static void check_stream(struct set *s, const json_t *stream, const char *text, size_t bytes) {
     char hex[65];
     must(fp4_sha256_buffer(text, bytes, hex));
     cr_assert_str_eq(hex, json_string_value(json_object_get(stream, "sha256")));
     for (size_t i = 0; i < s->n; i++) {
-        const json_t *facts = json_object_get(stream, s->name[i]);
-        if (!s->t[i] || !facts)
+        const json_t *facts = json_object_get(stream, s->of[i].name);
+        const struct fp4_tokenizer *t = s->of[i].t;
+        if (!facts)
             continue;
         char relative[300];
         snprintf(relative, sizeof relative, "tokenizers/%s", json_string_value(json_object_get(facts, "file")));
@@ -237,17 +236,17 @@ static void check_stream(const struct set *s, const json_t *stream, const char *
         size_t n;
         double start = fp4_now();
         must(fp4_map_open(golden_file(relative), &want));
-        must(fp4_tokenize(s->t[i], text, bytes, false, &ids, &n));
-        fprintf(stderr, "%s: %zu tokens, %.1f MB/s\n", relative, n, (double)bytes / 1e6 / (fp4_now() - start));
+        must(fp4_tokenize(t, text, bytes, false, &ids, &n));
+        fprintf(stderr, "%s (%s): %zu tokens, %.1f MB/s\n", relative, s->of[i].form, n, (double)bytes / 1e6 / (fp4_now() - start));
         cr_assert_eq(n, want.size / 2, "%s: %zu ids, expected %zu", relative, n, want.size / 2);
         for (size_t k = 0; k < n; k++)
             cr_assert_eq(ids[k], want.data[2 * k] | want.data[2 * k + 1] << 8, "%s: id %zu", relative, k);
         char *back;
         size_t back_bytes;
-        must(fp4_detokenize(s->t[i], ids, n, false, &back, &back_bytes));
+        must(fp4_detokenize(t, ids, n, false, &back, &back_bytes));
         cr_assert_eq(back_bytes, bytes);
         cr_assert_eq(memcmp(back, text, bytes), 0, "%s: the text does not come back", relative);
-        golden_count("tokenizers", 1);
+        s->of[i].compared += n;
         fp4_free(back);
         fp4_free(ids);
         fp4_map_close(&want);
@@ -258,60 +257,13 @@ Test(tokenizer, streams) {
     struct set s = open_all();
     json_t *streams = load_json(golden_file("tokenizers/streams.json"));
     size_t bytes, joined_bytes;
-    char *raw = wiki(&bytes), *both = joined(raw, bytes, &joined_bytes);
+    char *raw, *both;
+    wiki(&raw, &bytes);
+    both = joined(raw, bytes, &joined_bytes);
     check_stream(&s, json_object_get(streams, "wiki.raw"), raw, bytes);
     check_stream(&s, json_object_get(streams, "wiki.joined"), both, joined_bytes);
     free(both);
     fp4_free(raw);
     json_decref(streams);
     close_all(&s);
-}
-
-/* ---- GGUF ---- */
-
-static struct fp4_tokenizer *reference;
-static struct fp4_tokenizer *from_gguf;
-
-static size_t same_under_both(const json_t *line, const struct set *s, size_t number) {
-    const char *hex = json_string_value(json_object_get(line, "hex"));
-    char *text = malloc(strlen(hex) / 2 + 1);
-    size_t bytes = unhex(hex, text);
-    (void)s;
-    for (int special = 0; special < 2; special++) {
-        int32_t *a, *b;
-        size_t na, nb;
-        must(fp4_tokenize(reference, text, bytes, special, &a, &na));
-        must(fp4_tokenize(from_gguf, text, bytes, special, &b, &nb));
-        cr_assert_eq(na, nb, "line %zu", number);
-        cr_assert_eq(memcmp(a, b, na * sizeof *a), 0, "line %zu", number);
-        fp4_free(a);
-        fp4_free(b);
-    }
-    free(text);
-    return 1;
-}
-
-Test(tokenizer, gguf_equals_json) {
-    char path[4096];
-    if (fp4_asset_find("SmolLM2-135M-Instruct.Q4_1.gguf", path, sizeof path) != FP4_OK)
-        skip_test("tokenizer of the GGUF", fp4_last_error());
-    must(fp4_tokenizer_open(golden_file("tokenizers/smollm2/tokenizer.json"), &reference));
-    must(fp4_tokenizer_open(path, &from_gguf));
-    cr_assert_eq(fp4_tokenizer_vocab(reference), fp4_tokenizer_vocab(from_gguf));
-    for (int32_t id = 0; (size_t)id < fp4_tokenizer_vocab(reference); id++)
-        cr_assert_eq(fp4_token_is_special(reference, id), fp4_token_is_special(from_gguf, id), "id %d", id);
-    each_line("tokenizers/torture.jsonl", NULL, same_under_both);
-    size_t bytes;
-    char *raw = wiki(&bytes);
-    int32_t *a, *b;
-    size_t na, nb;
-    must(fp4_tokenize(reference, raw, bytes, false, &a, &na));
-    must(fp4_tokenize(from_gguf, raw, bytes, false, &b, &nb));
-    cr_assert_eq(na, nb);
-    cr_assert_eq(memcmp(a, b, na * sizeof *a), 0);
-    fp4_free(a);
-    fp4_free(b);
-    fp4_free(raw);
-    fp4_tokenizer_close(reference);
-    fp4_tokenizer_close(from_gguf);
 }

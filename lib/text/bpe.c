@@ -1,8 +1,8 @@
-/* Text to ids and back: added tokens, pieces, byte-pair merges. */
+/* Text to ids: added tokens, normalizers, spans, pieces, and the merges within a piece. */
 #include <string.h>
 
-#include "lib/text/pieces.h"
 #include "lib/text/tokenizer.h"
+#include "lib/text/utf8.h"
 
 #define CACHED_BYTES 64 /* longer pieces are rare and not worth a look-up */
 
@@ -25,6 +25,7 @@ struct encoder {
     uint32_t *next, *previous;
     uint64_t *heap; /* rank ≪ 32 | position: lowest rank first, leftmost among equals */
     size_t n_heap;
+    struct bytes spelled; /* a piece in the byte alphabet */
 };
 
 static void heap_push(struct encoder *e, uint64_t value) {
@@ -107,124 +108,253 @@ static void merge_all(struct encoder *e, uint32_t end) {
     }
 }
 
-static fp4_status encode_piece(struct encoder *e, size_t start, size_t stop) {
-    size_t bytes = stop - start;
-    struct seen *seen = NULL;
-    if (bytes <= CACHED_BYTES) {
-        uint64_t h = 0xCBF29CE484222325u; /* FNV-1a */
-        for (size_t i = start; i < stop; i++)
-            h = (h ^ (uint8_t)e->text[i]) * 0x100000001B3u;
-        seen = &e->cache[(h ^ h >> 29) & e->cache_mask];
-        if (seen->bytes == bytes && memcmp(e->text + seen->text, e->text + start, bytes) == 0) {
-            for (uint32_t i = 0; i < seen->n_ids; i++)
-                e->out[e->n + i] = e->out[seen->ids + i];
-            e->n += seen->n_ids;
-            return FP4_OK;
-        }
-    }
-    FP4_TRY(make_room(e, bytes));
-    uint32_t symbols = 0;
+/* ---- the symbols that a piece begins as ---- */
+
+static uint32_t byte_symbols(struct encoder *e, size_t start, size_t stop) {
+    uint32_t n = 0;
     for (size_t i = start; i < stop; i++) {
         int32_t id = e->t->byte_id[(uint8_t)e->text[i]];
         if (id >= 0) /* a byte without a token is dropped before merging */
-            e->id[symbols++] = id;
+            e->id[n++] = id;
     }
-    merge_all(e, symbols);
-    size_t first = e->n;
-    for (uint32_t i = 0; i < symbols; i = e->next[i])
-        e->out[e->n++] = e->id[i];
-    if (seen)
-        *seen = (struct seen){start, first, (uint32_t)bytes, (uint32_t)(e->n - first)};
+    return n;
+}
+
+/* The tokens <0xNN> of a character; 0 where one is missing. */
+static uint32_t fall_back(const struct fp4_tokenizer *t, const uint8_t *text, size_t length, int32_t *out) {
+    for (size_t i = 0; i < length; i++) {
+        if (!t->byte_fallback || t->byte_id[text[i]] < 0)
+            return 0;
+        out[i] = t->byte_id[text[i]];
+    }
+    return (uint32_t)length;
+}
+
+/* The unknown token waits until a known character comes: with fuse_unknown one stands for a run, and bytes of a character that
+ * falls back are put before it (models/bpe/model.rs of the tokenizers library, merge_word). */
+static uint32_t character_symbols(struct encoder *e, size_t start, size_t stop) {
+    const struct fp4_tokenizer *t = e->t;
+    const uint8_t *text = (const uint8_t *)e->text;
+    uint32_t n = 0;
+    bool waiting = false;
+    for (size_t i = start; i < stop;) {
+        uint32_t code;
+        size_t length = utf8_next(text + i, stop - i, &code);
+        int32_t id = tokenizer_character(t, code);
+        if (id >= 0) {
+            if (waiting)
+                e->id[n++] = t->unknown;
+            waiting = false;
+            e->id[n++] = id;
+        } else {
+            uint32_t bytes = fall_back(t, text + i, length, e->id + n);
+            n += bytes;
+            if (!bytes && t->unknown >= 0) {
+                if (waiting && !t->fuse_unknown)
+                    e->id[n++] = t->unknown;
+                waiting = true;
+            }
+        }
+        i += length;
+    }
+    if (waiting)
+        e->id[n++] = t->unknown;
+    return n;
+}
+
+/* A symbol as ids: itself, or a character that is no token and was not merged. */
+static void put_symbol(struct encoder *e, size_t first, int32_t id) {
+    const struct fp4_tokenizer *t = e->t;
+    if ((size_t)id < t->n_vocab) {
+        bool again = t->late_unknown && id == t->unknown && e->n > first && e->out[e->n - 1] == id; /* one for a run */
+        e->out[e->n] = id;
+        e->n += !again;
+        return;
+    }
+    uint8_t text[4];
+    size_t length = utf8_put(t->hidden[(size_t)id - t->n_vocab], text);
+    uint32_t bytes = fall_back(t, text, length, e->out + e->n);
+    e->n += bytes;
+    if (!bytes)
+        put_symbol(e, first, t->unknown);
+}
+
+/* With ignore_merges a piece that is a token is that token; −1: it is none. */
+static fp4_status whole_piece(struct encoder *e, size_t start, size_t stop, int32_t *id) {
+    const struct fp4_tokenizer *t = e->t;
+    *id = -1;
+    if (!t->ignore_merges)
+        return FP4_OK;
+    if (!t->byte_level) {
+        *id = tokenizer_find(t, e->text + start, stop - start, true);
+        return FP4_OK;
+    }
+    e->spelled.n = 0;
+    for (size_t i = start; i < stop; i++) {
+        uint8_t letter[4];
+        size_t n = utf8_put(t->letter[(uint8_t)e->text[i]], letter);
+        FP4_TRY(bytes_add(&e->spelled, (const char *)letter, n));
+    }
+    *id = tokenizer_find(t, e->spelled.data, e->spelled.n, true);
     return FP4_OK;
 }
 
-static fp4_status encode_plain(struct encoder *e, size_t start, size_t stop) {
-    struct pieces p = {.classes = e->t->classes, .text = (const uint8_t *)e->text, .pos = start, .end = stop, .digits = e->t->digits};
+static fp4_status merge_piece(struct encoder *e, size_t start, size_t stop) {
+    int32_t whole;
+    FP4_TRY(whole_piece(e, start, stop, &whole));
+    if (whole >= 0) {
+        e->out[e->n++] = whole;
+        return FP4_OK;
+    }
+    FP4_TRY(make_room(e, stop - start));
+    uint32_t symbols = e->t->byte_level ? byte_symbols(e, start, stop) : character_symbols(e, start, stop);
+    merge_all(e, symbols);
+    size_t first = e->n;
+    for (uint32_t i = 0; i < symbols; i = e->next[i])
+        put_symbol(e, first, e->id[i]);
+    return FP4_OK;
+}
+
+static fp4_status encode_piece(struct encoder *e, size_t start, size_t stop) {
+    size_t bytes = stop - start, first = e->n;
+    if (bytes > CACHED_BYTES)
+        return merge_piece(e, start, stop);
+    uint64_t h = HASH_START;
+    for (size_t i = start; i < stop; i++)
+        h = (h ^ (uint8_t)e->text[i]) * 0x100000001B3u;
+    struct seen *seen = &e->cache[(h ^ h >> 29) & e->cache_mask];
+    if (seen->bytes == bytes && memcmp(e->text + seen->text, e->text + start, bytes) == 0) {
+        for (uint32_t i = 0; i < seen->n_ids; i++)
+            e->out[e->n + i] = e->out[seen->ids + i];
+        e->n += seen->n_ids;
+        return FP4_OK;
+    }
+    FP4_TRY(merge_piece(e, start, stop));
+    *seen = (struct seen){start, first, (uint32_t)bytes, (uint32_t)(e->n - first)};
+    return FP4_OK;
+}
+
+/* Where U+2581 follows another character, from `at` on; stop: nowhere. */
+static size_t next_cut(const char *text, size_t at, size_t stop) {
+    while (at < stop) {
+        const char *hit = memchr(text + at, 0xE2, stop - at);
+        size_t found = hit ? (size_t)(hit - text) : stop;
+        if (stop - found < 3)
+            return stop;
+        if (memcmp(text + found, "\xE2\x96\x81", 3) == 0 && memcmp(text + found - 3, "\xE2\x96\x81", 3) != 0)
+            return found;
+        at = found + 1;
+    }
+    return stop;
+}
+
+static fp4_status encode_text(struct encoder *e, size_t start, size_t stop) {
+    const struct fp4_tokenizer *t = e->t;
+    if (t->pieces == PIECES_WHOLE && t->cut_spaces && !t->ignore_merges) {
+        /* The first three bytes are no place to cut, so that three can be looked at before one. */
+        while (start < stop) {
+            size_t cut = next_cut(e->text, start + 3 < stop ? start + 3 : stop, stop);
+            FP4_TRY(encode_piece(e, start, cut));
+            start = cut;
+        }
+        return FP4_OK;
+    }
+    struct pieces p = {.classes = t->classes, .text = (const uint8_t *)e->text, .pos = start, .end = stop, .kind = t->pieces};
     size_t from, to;
     while (pieces_next(&p, &from, &to))
         FP4_TRY(encode_piece(e, from, to));
     return FP4_OK;
 }
 
-/* The longest added token whose text begins at `at`; −1: none. Control tokens count in mode special only. */
-static int32_t added_at(const struct fp4_tokenizer *t, const char *text, size_t at, size_t bytes, bool special) {
-    if (!t->added_first[(uint8_t)text[at]])
-        return -1;
-    for (size_t i = 0; i < t->n_added; i++) {
-        const struct token *token = &t->tokens[t->added[i]];
-        if ((special || token->kind == TOKEN_ADDED) && token->length <= bytes - at &&
-            memcmp(t->bytes + token->offset, text + at, token->length) == 0)
-            return t->added[i];
+static fp4_status encode_spans(struct encoder *e, const struct spans *spans) {
+    size_t total = 0;
+    for (size_t i = 0; i < spans->n; i++)
+        total += spans->list[i].stop - spans->list[i].start + 1;
+    FP4_TRY(FP4_NEW(e->out, total + 1));
+    size_t slots = 64;
+    while (slots < total / 8 && slots < 1u << 16)
+        slots *= 2;
+    e->cache_mask = slots - 1;
+    FP4_TRY(FP4_NEW(e->cache, slots));
+    for (size_t i = 0; i < spans->n; i++) {
+        const struct span *s = &spans->list[i];
+        if (s->id >= 0)
+            e->out[e->n++] = s->id;
+        else
+            FP4_TRY(encode_text(e, s->start, s->stop));
     }
-    return -1;
+    return FP4_OK;
 }
 
-static fp4_status encode(struct encoder *e, size_t bytes, bool special) {
-    size_t start = 0;
-    for (size_t at = 0; e->t->n_added && at < bytes;) {
-        int32_t id = added_at(e->t, e->text, at, bytes, special);
-        if (id < 0) {
-            at++;
-            continue;
+/* ---- from the text to spans ---- */
+
+/* Normalizes every span of text and looks there for added tokens once more. */
+static fp4_status normalize_spans(const struct fp4_tokenizer *t, const char *text, const struct spans *in, bool special, struct bytes *out,
+                                  struct spans *spans) {
+    for (size_t i = 0; i < in->n; i++) {
+        struct span s = in->list[i];
+        if (s.id < 0) {
+            size_t start = out->n;
+            FP4_TRY(normalize(&t->normalizers, t->classes, text + s.start, s.stop - s.start, out));
+            FP4_TRY(added_cut(t, &t->normalized, out->data, (struct span){start, out->n, -1, s.first}, special, spans));
+        } else {
+            FP4_TRY(spans_add(spans, s));
         }
-        FP4_TRY(encode_plain(e, start, at));
-        e->out[e->n++] = id;
-        at += e->t->tokens[id].length;
-        start = at;
     }
-    return encode_plain(e, start, bytes);
+    return FP4_OK;
+}
+
+static fp4_status find_spans(const struct fp4_tokenizer *t, const char **text, size_t bytes, bool special, struct bytes *owned, struct spans *spans) {
+    struct spans raw = {0};
+    fp4_status status = added_cut(t, &t->raw, *text, (struct span){0, bytes, -1, true}, special, &raw);
+    if (status == FP4_OK && (t->normalizers.n || t->normalized.n)) {
+        status = normalize_spans(t, *text, &raw, special, owned, spans);
+        *text = owned->data;
+        fp4_free(raw.list);
+    } else {
+        *spans = raw;
+    }
+    return status == FP4_OK ? split_spans(t, text, owned, spans) : status;
+}
+
+/* Bytes go through untouched where nothing looks at characters but the hand-written patterns, to which a broken one is a symbol. */
+static bool takes_any_bytes(const struct fp4_tokenizer *t) {
+    return t->byte_level && !t->normalizers.n && !t->splits.n;
 }
 
 fp4_status fp4_tokenize(const struct fp4_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, size_t *n) {
+    struct bytes owned = {0};
+    struct spans spans = {0};
+    struct encoder e = {.t = t};
+    char *repaired = NULL;
     *ids = NULL;
     *n = 0;
-    if (bytes > INT32_MAX)
-        return fp4_fail(FP4_ERR_ARG, "a text of %zu bytes; at most 2 GiB are tokenized at once", bytes);
-    size_t slots = 64;
-    while (slots < bytes / 8 && slots < 1u << 16)
-        slots *= 2;
-    struct encoder e = {.t = t, .text = text, .cache_mask = slots - 1};
-    fp4_status status = FP4_NEW(e.cache, slots);
+    if (bytes > INT32_MAX / 3)
+        return fp4_fail(FP4_ERR_ARG, "a text of %zu bytes; at most %d are tokenized at once", bytes, INT32_MAX / 3);
+    if (!takes_any_bytes(t) && !utf8_valid(text, bytes)) {
+        FP4_TRY(fp4_utf8_repair(text, bytes, &repaired, &bytes));
+        text = repaired;
+    }
+    fp4_status status = find_spans(t, &text, bytes, special, &owned, &spans);
+    e.text = text;
     if (status == FP4_OK)
-        status = FP4_NEW(e.out, bytes + 1);
-    if (status == FP4_OK)
-        status = encode(&e, bytes, special);
+        status = encode_spans(&e, &spans);
     if (status == FP4_OK)
         status = FP4_NEW(*ids, e.n);
     if (status == FP4_OK) {
-        memcpy(*ids, e.out, e.n * sizeof **ids);
+        if (e.n)
+            memcpy(*ids, e.out, e.n * sizeof **ids);
         *n = e.n;
     }
+    fp4_free(repaired);
+    fp4_free(owned.data);
+    fp4_free(spans.list);
     fp4_free(e.cache);
     fp4_free(e.out);
     fp4_free(e.id);
     fp4_free(e.next);
     fp4_free(e.previous);
     fp4_free(e.heap);
+    fp4_free(e.spelled.data);
     return status;
-}
-
-fp4_status fp4_detokenize(const struct fp4_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, char **text, size_t *bytes) {
-    size_t total = 0, used = 0;
-    *text = NULL;
-    for (size_t i = 0; i < n; i++) {
-        if (ids[i] < 0 || (size_t)ids[i] >= t->n_vocab)
-            return fp4_fail(FP4_ERR_ARG, "token id %d: the vocabulary has %zu tokens", (int)ids[i], t->n_vocab);
-        if (t->tokens[ids[i]].kind == TOKEN_ABSENT)
-            return fp4_fail(FP4_ERR_ARG, "token id %d: the vocabulary has a gap there", (int)ids[i]);
-        if (!fp4_size_add(total, t->tokens[ids[i]].length, &total))
-            return fp4_fail(FP4_ERR_MEMORY, "%zu tokens make too long a text", n);
-    }
-    if (!fp4_size_add(total, 1, &total))
-        return fp4_fail(FP4_ERR_MEMORY, "%zu tokens make too long a text", n);
-    FP4_TRY(FP4_NEW(*text, total));
-    for (size_t i = 0; i < n; i++) {
-        const struct token *token = &t->tokens[ids[i]];
-        if (skip_special && token->kind == TOKEN_CONTROL)
-            continue;
-        memcpy(*text + used, t->bytes + token->offset, token->length);
-        used += token->length;
-    }
-    *bytes = used;
-    return FP4_OK;
 }

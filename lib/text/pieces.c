@@ -1,6 +1,5 @@
-/* GPT-2's pattern, matched by hand because a piece is a few bytes and a regular expression's entry costs more than that:
- *   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
- * with \s = the property White_Space (Radford et al. 2019, encoder.py of GPT-2 for the pattern). */
+/* The patterns matched by hand, because a piece is a few bytes and a regular expression's entry costs more than that. GPT-2's: Radford
+ * et al. 2019, encoder.py; Llama 3's and Qwen 2's: the tokenizer.json of those models. */
 #include "lib/text/pieces.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -90,17 +89,19 @@ static size_t contraction(const uint8_t *s, size_t n) {
     return two ? 3 : 0;
 }
 
-/* End of the match of GPT-2's pattern at `at` in a text that ends at `limit`. */
-static size_t match_end(const struct pieces *p, size_t at, size_t limit) {
-    size_t length, short_form = contraction(p->text + at, limit - at);
-    if (short_form)
-        return at + short_form;
-    size_t body = p->text[at] == ' ' && at + 1 < limit ? at + 1 : at;
-    enum pieces_class class = class_at(p, body, &length);
-    if (class != PIECES_SPACE)
-        return run_end(p, body + length, limit, class);
-    /* White space: all of it at the end of the text, else all but its last character, which must leave something. */
-    size_t last = at, stop = at;
+/* Without regard to case; U+017F (C5 BF) folds to s. */
+static size_t any_contraction(const uint8_t *s, size_t n) {
+    if (n < 2 || s[0] != '\'')
+        return 0;
+    uint8_t folded[3] = {'\'', (uint8_t)(s[1] | 32), n >= 3 ? (uint8_t)(s[2] | 32) : 0};
+    if (n >= 3 && s[1] == 0xC5 && s[2] == 0xBF)
+        return 3;
+    return s[1] < 0x80 && (n < 3 || s[2] < 0x80 || strchr("stmd", folded[1])) ? contraction(folded, n < 3 ? n : 3) : 0;
+}
+
+/* White space: all of it at the end of the text, else all but its last character, which must leave something. */
+static size_t space_end(const struct pieces *p, size_t at, size_t limit) {
+    size_t length, last = at, stop = at;
     while (stop < limit && class_at(p, stop, &length) == PIECES_SPACE) {
         last = stop;
         stop += length;
@@ -108,11 +109,63 @@ static size_t match_end(const struct pieces *p, size_t at, size_t limit) {
     return stop == limit || last == at ? stop : last;
 }
 
+/* End of the match of GPT-2's pattern at `at` in a text that ends at `limit`. */
+static size_t match_end(const struct pieces *p, size_t at, size_t limit) {
+    size_t length, short_form = contraction(p->text + at, limit - at);
+    if (short_form)
+        return at + short_form;
+    size_t body = p->text[at] == ' ' && at + 1 < limit ? at + 1 : at;
+    enum pieces_class class = class_at(p, body, &length);
+    return class == PIECES_SPACE ? space_end(p, at, limit) : run_end(p, body + length, limit, class);
+}
+
+static bool line_end(uint8_t byte) {
+    return byte == '\r' || byte == '\n';
+}
+
+/* The same for Llama 3's pattern, with up to `digits` numeric characters in a piece. */
+static size_t llama3_end(const struct pieces *p, size_t at, int digits) {
+    size_t length, next, limit = p->end, short_form = any_contraction(p->text + at, limit - at);
+    if (short_form)
+        return at + short_form;
+    enum pieces_class class = class_at(p, at, &length);
+    if (class == PIECES_LETTER)
+        return run_end(p, at + length, limit, PIECES_LETTER);
+    if (class == PIECES_NUMBER) {
+        for (at += length; --digits > 0 && at < limit && class_at(p, at, &length) == PIECES_NUMBER;)
+            at += length;
+        return at;
+    }
+    size_t body = at + length;
+    enum pieces_class second = body < limit ? class_at(p, body, &next) : PIECES_SPACE;
+    if (second == PIECES_LETTER && !line_end(p->text[at]))
+        return run_end(p, body + next, limit, PIECES_LETTER);
+    if (class == PIECES_OTHER || (p->text[at] == ' ' && second == PIECES_OTHER)) {
+        at = run_end(p, body, limit, PIECES_OTHER);
+        while (at < limit && line_end(p->text[at]))
+            at++;
+        return at;
+    }
+    size_t last_line = 0;
+    for (size_t i = at; i < limit && class_at(p, i, &next) == PIECES_SPACE; i += next)
+        if (line_end(p->text[i]))
+            last_line = i + 1;
+    return last_line ? last_line : space_end(p, at, limit);
+}
+
 bool pieces_next(struct pieces *p, size_t *start, size_t *stop) {
     if (p->pos >= p->end)
         return false;
     *start = p->pos;
-    if (!p->digits) {
+    if (p->kind >= PIECES_LLAMA3) {
+        *stop = p->pos = llama3_end(p, p->pos, p->kind == PIECES_LLAMA3 ? 3 : 1);
+        return true;
+    }
+    if (p->kind == PIECES_WHOLE) {
+        *stop = p->pos = p->end;
+        return true;
+    }
+    if (p->kind == PIECES_GPT2) {
         p->limit = p->end;
     } else if (p->limit <= p->pos) {
         size_t length;

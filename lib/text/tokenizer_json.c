@@ -1,105 +1,91 @@
-/* tokenizer.json of the Hugging Face library: byte-level BPE. Whatever would change the ids and is not done here is refused by name. */
+/* tokenizer.json of the Hugging Face library, model BPE. Whatever would change the ids and is not done here is refused by name.
+ * `truncation` and `padding` are passed over: transformers sets both anew at every call. */
 #include <jansson.h>
 #include <string.h>
 
-#include "lib/text/tokenizer.h"
+#include "lib/text/json_steps.h"
 
-#define JSON_LIMIT ((size_t)256 << 20)
-
-static fp4_status unsupported(const char *path, const char *field, const char *what) {
-    return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: %s%s%s: only byte-level BPE with GPT-2's pattern is supported", path, field, what ? " " : "",
-                    what ? what : "");
-}
-
-static const char *type_of(const json_t *object) {
-    const char *type = json_string_value(json_object_get(object, "type"));
-    return type ? type : "without a type";
-}
-
-static fp4_status check_byte_level(const char *path, const json_t *p) {
-    if (json_is_true(json_object_get(p, "add_prefix_space")))
-        return unsupported(path, "pre_tokenizer.add_prefix_space", "true");
-    const json_t *regex = json_object_get(p, "use_regex");
-    if (regex && !json_is_true(regex))
-        return unsupported(path, "pre_tokenizer.use_regex", "false");
-    return FP4_OK;
-}
-
-/* ByteLevel, or a sequence of Digits (each alone) and ByteLevel. */
-static fp4_status read_pre_tokenizer(const char *path, const json_t *p, bool *digits) {
-    const char *type = type_of(p);
-    *digits = false;
-    if (strcmp(type, "ByteLevel") == 0)
-        return check_byte_level(path, p);
-    if (strcmp(type, "Sequence") != 0)
-        return unsupported(path, "pre_tokenizer", p && !json_is_null(p) ? type : "null");
-    const json_t *steps = json_object_get(p, "pretokenizers");
-    size_t n = json_array_size(steps);
-    if (n < 1 || n > 2)
-        return unsupported(path, "pre_tokenizer.pretokenizers", "of another length than 1 or 2");
-    if (n == 2) {
-        const json_t *first = json_array_get(steps, 0);
-        if (strcmp(type_of(first), "Digits") != 0)
-            return unsupported(path, "pre_tokenizer.pretokenizers[0]", type_of(first));
-        if (!json_is_true(json_object_get(first, "individual_digits")))
-            return unsupported(path, "pre_tokenizer.pretokenizers[0].individual_digits", "false");
-        *digits = true;
-    }
-    const json_t *last = json_array_get(steps, n - 1);
-    if (strcmp(type_of(last), "ByteLevel") != 0)
-        return unsupported(path, "pre_tokenizer.pretokenizers", type_of(last));
-    return check_byte_level(path, last);
-}
-
-static fp4_status check_model(const char *path, const json_t *root, const json_t *model) {
-    const json_t *normalizer = json_object_get(root, "normalizer"), *dropout = json_object_get(model, "dropout");
-    if (normalizer && !json_is_null(normalizer))
-        return unsupported(path, "normalizer", type_of(normalizer));
-    const json_t *type = json_object_get(model, "type");
+static fp4_status check_model(const char *path, const json_t *root, const json_t *model, struct fp4_tokenizer *t) {
+    const json_t *version = json_object_get(root, "version"), *type = json_object_get(model, "type"), *dropout = json_object_get(model, "dropout");
+    if (!json_is_object(model))
+        return fp4_fail(FP4_ERR_FORMAT, "%s: no model; is this a tokenizer.json?", path);
+    if (version && (!json_is_string(version) || strcmp(json_string_value(version), "1.0") != 0))
+        return json_unsupported(path, "version", json_is_string(version) ? json_string_value(version) : "another than \"1.0\"");
     if (type && (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0))
-        return unsupported(path, "model.type", type_of(model));
-    if (json_is_number(dropout) && json_number_value(dropout) != 0)
-        return unsupported(path, "model.dropout", NULL);
-    if (json_is_true(json_object_get(model, "byte_fallback")))
-        return unsupported(path, "model.byte_fallback", "true");
-    if (json_is_true(json_object_get(model, "ignore_merges")))
-        return unsupported(path, "model.ignore_merges", "true");
+        return json_unsupported(path, "model.type", json_type_of(model));
+    if (dropout && !json_is_null(dropout) && (!json_is_number(dropout) || json_number_value(dropout) != 0))
+        return json_unsupported(path, "model.dropout", "another than null and 0");
     const char *fixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
-    for (int i = 0; i < 2; i++)
-        if (json_string_length(json_object_get(model, fixes[i])) > 0)
-            return unsupported(path, fixes[i], json_string_value(json_object_get(model, fixes[i])));
+    for (int i = 0; i < 2; i++) {
+        const json_t *fix = json_object_get(model, fixes[i]);
+        char place[64];
+        snprintf(place, sizeof place, "model.%s", fixes[i]);
+        if (fix && !json_is_null(fix) && json_string_length(fix) + !json_is_string(fix) > 0)
+            return json_unsupported(path, place, json_is_string(fix) ? json_string_value(fix) : "no string");
+    }
+    bool *const flags[] = {&t->byte_fallback, &t->fuse_unknown, &t->ignore_merges};
+    const char *names[] = {"byte_fallback", "fuse_unk", "ignore_merges"};
+    for (int i = 0; i < 3; i++) {
+        const json_t *flag = json_object_get(model, names[i]);
+        if (flag && !json_is_boolean(flag) && !json_is_null(flag))
+            return fp4_fail(FP4_ERR_FORMAT, "%s: model.%s is neither true nor false", path, names[i]);
+        *flags[i] = json_is_true(flag);
+    }
     return FP4_OK;
 }
 
-static fp4_status set_token(struct tokenizer_source *s, const json_t *id, const char *text, size_t bytes, enum token_kind kind) {
+/* Memory in proportion to the file: ids may leave gaps, but not many times what there are tokens. */
+static size_t id_limit(const json_t *vocab, const json_t *added) {
+    return 8 * (json_object_size(vocab) + json_array_size(added)) + 1024;
+}
+
+static fp4_status set_token(struct tokenizer_source *s, size_t limit, const json_t *id, const char *text, size_t bytes, struct source_token **out) {
     json_int_t value = json_integer_value(id);
-    if (!json_is_integer(id) || value < 0 || (uint64_t)value >= s->n_tokens)
-        return fp4_fail(FP4_ERR_FORMAT, "%s: the id of token \"%.40s\" is not within the %zu tokens of the file", s->path, text, s->n_tokens);
-    s->tokens[value] = (struct source_token){text, bytes, kind};
+    if (!json_is_integer(id) || value < 0 || (uint64_t)value >= limit)
+        return fp4_fail(FP4_ERR_FORMAT, "%s: the id of token \"%.40s\" is %s", s->path, text,
+                        json_is_integer(id) ? "out of range for a file with so few tokens" : "no integer");
+    *out = &s->tokens[value];
+    if ((*out)->text && ((*out)->bytes != bytes || memcmp((*out)->text, text, bytes) != 0))
+        return fp4_fail(FP4_ERR_FORMAT, "%s: id %d is both \"%.40s\" and \"%.40s\"", s->path, (int)value, (*out)->text, text);
+    (*out)->text = text;
+    (*out)->bytes = bytes;
+    if ((size_t)value >= s->n_tokens)
+        s->n_tokens = (size_t)value + 1;
     return FP4_OK;
 }
 
-static fp4_status read_vocab(struct tokenizer_source *s, json_t *vocab) {
+static fp4_status read_vocab(struct tokenizer_source *s, size_t limit, json_t *vocab) {
     const char *text;
     json_t *id;
     json_object_foreach(vocab, text, id) {
-        FP4_TRY(set_token(s, id, text, strlen(text), TOKEN_NORMAL));
+        struct source_token *token;
+        FP4_TRY(set_token(s, limit, id, text, strlen(text), &token));
+        token->kind = TOKEN_NORMAL;
+        token->in_model = true;
     }
     return FP4_OK;
 }
 
-static fp4_status read_added(struct tokenizer_source *s, const json_t *added) {
-    for (size_t i = 0; i < json_array_size(added); i++) {
-        const json_t *a = json_array_get(added, i), *content = json_object_get(a, "content");
-        if (!json_is_string(content))
-            return fp4_fail(FP4_ERR_FORMAT, "%s: added_tokens[%zu] has no content", s->path, i);
-        const char *flags[] = {"single_word", "lstrip", "rstrip"};
-        for (int f = 0; f < 3; f++)
-            if (json_is_true(json_object_get(a, flags[f])))
-                return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: added_tokens[%zu].%s is not supported", s->path, i, flags[f]);
-        FP4_TRY(set_token(s, json_object_get(a, "id"), json_string_value(content), json_string_length(content),
-                          json_is_true(json_object_get(a, "special")) ? TOKEN_CONTROL : TOKEN_ADDED));
-    }
+static fp4_status read_added_token(struct tokenizer_source *s, size_t limit, const json_t *vocab, const json_t *a, size_t i) {
+    const json_t *content = json_object_get(a, "content"), *id = json_object_get(a, "id");
+    if (!json_is_string(content) || json_string_length(content) == 0)
+        return fp4_fail(FP4_ERR_FORMAT, "%s: added_tokens[%zu] has no content", s->path, i);
+    const char *text = json_string_value(content);
+    const json_t *known = strlen(text) == json_string_length(content) ? json_object_get(vocab, text) : NULL;
+    if (known && json_integer_value(known) != json_integer_value(id))
+        return fp4_fail(FP4_ERR_FORMAT, "%s: added_tokens[%zu] \"%.40s\" has another id than in model.vocab", s->path, i, text);
+    struct source_token *token;
+    FP4_TRY(set_token(s, limit, id, text, json_string_length(content), &token));
+    if (token->kind >= TOKEN_ADDED)
+        return fp4_fail(FP4_ERR_FORMAT, "%s: added_tokens[%zu]: id %d is added twice", s->path, i, (int)json_integer_value(id));
+    bool special = json_is_true(json_object_get(a, "special"));
+    const json_t *normalized = json_object_get(a, "normalized");
+    token->kind = special ? TOKEN_CONTROL : TOKEN_ADDED;
+    s->added[s->n_added++] = (struct source_added){.id = (int32_t)json_integer_value(id),
+                                                   .normalized = normalized ? json_is_true(normalized) : !special,
+                                                   .lstrip = json_is_true(json_object_get(a, "lstrip")),
+                                                   .rstrip = json_is_true(json_object_get(a, "rstrip")),
+                                                   .single_word = json_is_true(json_object_get(a, "single_word"))};
     return FP4_OK;
 }
 
@@ -117,38 +103,48 @@ static fp4_status read_merges(struct tokenizer_source *s, const json_t *merges) 
     return FP4_OK;
 }
 
-static fp4_status read_root(const char *path, const json_t *root, struct tokenizer_source *s, struct fp4_tokenizer **out) {
-    const json_t *model = json_object_get(root, "model"), *merges = json_object_get(model, "merges"), *added = json_object_get(root, "added_tokens");
+static fp4_status read_vocabulary(const json_t *root, const json_t *model, struct tokenizer_source *s) {
+    const json_t *merges = json_object_get(model, "merges"), *added = json_object_get(root, "added_tokens");
     json_t *vocab = json_object_get(model, "vocab");
-    *s = (struct tokenizer_source){.path = path};
-    FP4_TRY(check_model(path, root, model));
-    FP4_TRY(read_pre_tokenizer(path, json_object_get(root, "pre_tokenizer"), &s->digits));
     if (!json_is_object(vocab) || !json_is_array(merges))
-        return fp4_fail(FP4_ERR_FORMAT, "%s: model has no vocab or no merges; is this a tokenizer.json?", path);
-    s->unknown = json_is_string(json_object_get(model, "unk_token"));
-    s->n_tokens = json_object_size(vocab) + json_array_size(added);
+        return fp4_fail(FP4_ERR_FORMAT, "%s: model has no vocab or no merges; is this a tokenizer.json?", s->path);
+    size_t limit = id_limit(vocab, added);
     s->n_merges = json_array_size(merges);
-    FP4_TRY(FP4_NEW(s->tokens, s->n_tokens));
+    FP4_TRY(FP4_NEW(s->tokens, limit));
     FP4_TRY(FP4_NEW(s->merges, s->n_merges));
-    FP4_TRY(read_vocab(s, vocab));
-    FP4_TRY(read_added(s, added));
-    while (s->n_tokens && !s->tokens[s->n_tokens - 1].text)
-        s->n_tokens--; /* added tokens that the vocabulary has too were counted twice */
-    FP4_TRY(read_merges(s, merges));
-    return tokenizer_build(s, out);
+    FP4_TRY(FP4_NEW(s->added, json_array_size(added)));
+    FP4_TRY(read_vocab(s, limit, vocab));
+    for (size_t i = 0; i < json_array_size(added); i++)
+        FP4_TRY(read_added_token(s, limit, vocab, json_array_get(added, i), i));
+    return read_merges(s, merges);
 }
 
-fp4_status tokenizer_from_json(const char *path, const void *bytes, size_t size, struct fp4_tokenizer **out) {
+static fp4_status read_root(const json_t *root, struct tokenizer_source *s, struct fp4_tokenizer *t) {
+    const json_t *model = json_object_get(root, "model"), *unknown = json_object_get(model, "unk_token");
+    FP4_TRY(check_model(s->path, root, model, t));
+    FP4_TRY(json_normalizer(s->path, root, t));
+    FP4_TRY(json_pre_tokenizer(s->path, root, t));
+    FP4_TRY(json_decoder(s->path, root, t));
+    FP4_TRY(read_vocabulary(root, model, s));
+    if (unknown && !json_is_null(unknown)) {
+        const json_t *id = json_is_string(unknown) ? json_object_get(json_object_get(model, "vocab"), json_string_value(unknown)) : NULL;
+        if (!id)
+            return fp4_fail(FP4_ERR_FORMAT, "%s: model.unk_token is not in model.vocab", s->path);
+        t->unknown = (int32_t)json_integer_value(id);
+    }
+    FP4_TRY(tokenizer_build(t, s));
+    return json_post_processor(s->path, root, t);
+}
+
+fp4_status tokenizer_read_json(const char *name, const char *data, size_t bytes, struct fp4_tokenizer *t) {
     json_error_t error;
-    struct tokenizer_source s = {0};
-    if (size > JSON_LIMIT)
-        return fp4_fail(FP4_ERR_FORMAT, "%s: %zu bytes, more than the %zu of a tokenizer.json", path, size, JSON_LIMIT);
-    json_t *root = json_loadb(bytes, size, JSON_ALLOW_NUL, &error);
+    struct tokenizer_source s = {.path = name};
+    json_t *root = json_loadb(data, bytes, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
     if (!root)
-        return fp4_fail(FP4_ERR_FORMAT, "%s: not JSON: line %d: %s", path, error.line, error.text);
-    fp4_status status = read_root(path, root, &s, out);
-    fp4_free(s.tokens);
-    fp4_free(s.merges);
+        return fp4_fail(json_error_code(&error) == json_error_out_of_memory ? FP4_ERR_MEMORY : FP4_ERR_FORMAT, "%s: not JSON: line %d: %s", name,
+                        error.line, error.text);
+    fp4_status status = read_root(root, &s, t);
+    tokenizer_source_free(&s);
     json_decref(root);
     return status;
 }

@@ -39,6 +39,25 @@ size_t utf8_put(uint32_t code, uint8_t *out) {
     return length;
 }
 
+size_t utf8_last(const uint8_t *s, size_t n, uint32_t *code) {
+    for (size_t length = 1; length <= 4 && length <= n; length++)
+        if ((s[n - length] & 0xC0) != 0x80 && utf8_next(s + n - length, length, code) == length)
+            return *code == UTF8_BROKEN ? 1 : length;
+    *code = UTF8_BROKEN;
+    return 1;
+}
+
+bool utf8_valid(const char *text, size_t n) {
+    const uint8_t *s = (const uint8_t *)text;
+    for (size_t i = 0; i < n;) {
+        uint32_t code = 0;
+        i += s[i] < 0x80 ? 1 : utf8_next(s + i, n - i, &code);
+        if (code == UTF8_BROKEN)
+            return false;
+    }
+    return true;
+}
+
 fp4_status fp4_utf8_repair(const char *text, size_t bytes, char **out, size_t *out_bytes) {
     const uint8_t *s = (const uint8_t *)text;
     size_t size, used = 0;

@@ -5,18 +5,28 @@
 #include "fp4lab/base.h"
 #include "fp4lab/io.h"
 
-/* ---- tokenizers: byte-level BPE (GPT-2's kind, digits split or not) ---- */
+/* ---- tokenizers: BPE over bytes (GPT-2, OPT, Llama 3, SmolLM) or characters (Llama 2, SentencePiece) ---- */
 struct fp4_tokenizer;
-/* path: a GGUF file, a tokenizer.json, or a folder that holds one. What the file asks for and is not supported is
- * FP4_ERR_UNSUPPORTED and named. */
+/* path: a tokenizer.json, a SentencePiece tokenizer.model, a GGUF file, or a folder that holds, looked for in this order, tokenizer.json,
+ * tokenizer.model, vocab.json with merges.txt (and tokenizer_config.json, special_tokens_map.json), or one GGUF file. What the file
+ * asks for and is not supported is FP4_ERR_UNSUPPORTED and named. */
 fp4_status fp4_tokenizer_open(const char *path, struct fp4_tokenizer **out);
 void fp4_tokenizer_close(struct fp4_tokenizer *t);
 size_t fp4_tokenizer_vocab(const struct fp4_tokenizer *t);
-/* special: text that is a control token becomes it; else it is ordinary text. No begin token is added. *ids is
- * fp4_alloc'ed. */
+/* special: text that is a control token becomes it; else it is ordinary text. No begin token is added. *ids is fp4_alloc'ed.
+ * Broken UTF-8: each maximal ill-formed part is read as U+FFFD; but a byte-level tokenizer without normalizers whose pattern is GPT-2's,
+ * Llama 3's or Qwen 2's keeps the bytes as they are, each a symbol to the pattern. */
 fp4_status fp4_tokenize(const struct fp4_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, size_t *n);
-/* The bytes of the ids, one after the other (may be broken UTF-8; zero-terminated beyond *bytes). skip_special: control tokens decode to nothing. */
+/* The bytes of the ids, one after the other (may be broken UTF-8 where the tokenizer is byte-level; zero-terminated beyond *bytes).
+ * skip_special: control tokens decode to nothing. */
 fp4_status fp4_detokenize(const struct fp4_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, char **text, size_t *bytes);
+/* How many ids the file's own post-processor (or add_bos_token, add_eos_token) puts in front of (behind) a text; *ids: they, the tokenizer's own. */
+size_t fp4_tokenizer_begin(const struct fp4_tokenizer *t, const int32_t **ids);
+size_t fp4_tokenizer_end(const struct fp4_tokenizer *t, const int32_t **ids);
+/* Id of a token by its spelling in the file ("</s>", "Ġthe"); −1: none. The spelling of an id, *bytes long, the tokenizer's own;
+ * NULL: no such id. */
+int32_t fp4_tokenizer_find(const struct fp4_tokenizer *t, const char *text, size_t bytes);
+const char *fp4_tokenizer_token_text(const struct fp4_tokenizer *t, int32_t id, size_t *bytes);
 /* Replaces ill-formed UTF-8 by U+FFFD, one for each maximal ill-formed part (Unicode 3.9, table 3-8). */
 fp4_status fp4_utf8_repair(const char *text, size_t bytes, char **out, size_t *out_bytes);
 /* True when the id is a control token. */

@@ -1,0 +1,34 @@
+/* lib/text/pattern.h: patterns out of tokenizer files, with bounds on what they may cost. Internal. */
+#ifndef FP4LAB_TEXT_PATTERN_H
+#define FP4LAB_TEXT_PATTERN_H
+
+#include "fp4lab/base.h"
+
+struct pattern;
+/* `where` names file and place in messages. A literal is matched byte by byte; a regular expression is one of Oniguruma's
+ * in Ruby syntax, as the tokenizers library reads it, over Unicode classes; what PCRE2 would take for something else is
+ * FP4_ERR_UNSUPPORTED. */
+fp4_status pattern_literal(const char *where, const char *text, size_t bytes, struct pattern **out);
+fp4_status pattern_regex(const char *where, const char *text, size_t bytes, struct pattern **out);
+/* Whether p is this regular expression. */
+bool pattern_is_regex(const struct pattern *p, const char *text);
+void pattern_free(struct pattern *p);
+
+/* Matches from left to right in one text after another. */
+struct matcher {
+    const struct pattern *p;
+    void *data, *context;
+    size_t calls, at, last; /* last: end of the last match, SIZE_MAX: none */
+    uint32_t limit;
+    double spent_since, allowed; /* seconds of this thread's CPU time */
+};
+/* bytes: of all texts together, what the allowed time grows with. */
+fp4_status matcher_open(struct matcher *m, const struct pattern *p, size_t bytes);
+void matcher_close(struct matcher *m);
+/* From now on another text is walked from its start. */
+void matcher_rewind(struct matcher *m);
+/* The next match in the valid UTF-8 text [0, bytes); *found false: none is left. An empty match right behind the last match does
+ * not count. A pattern that backtracks without end is FP4_ERR_FORMAT and named. */
+fp4_status matcher_next(struct matcher *m, const char *text, size_t bytes, bool *found, size_t *start, size_t *stop);
+
+#endif

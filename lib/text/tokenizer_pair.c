@@ -1,0 +1,171 @@
+/* The older form of GPT-2's kind: vocab.json and merges.txt, with tokenizer_config.json and special_tokens_map.json beside them
+ * (transformers' GPT2Tokenizer, which OPT uses too); and what tokenizer_config.json says beside a tokenizer.model. */
+#include <jansson.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/text/tokenizer.h"
+
+#define JSON_LIMIT ((size_t)64 << 20)
+
+/* An object; *out NULL where the file is absent and may be. */
+static fp4_status load(const char *folder, const char *file, bool needed, json_t **out) {
+    char path[4096], *text;
+    struct stat info;
+    size_t n = 0;
+    json_error_t error;
+    *out = NULL;
+    if (snprintf(path, sizeof path, "%s/%s", folder, file) >= (int)sizeof path)
+        return fp4_fail(FP4_ERR_ARG, "%.200s: path too long", folder);
+    if (!needed && stat(path, &info) != 0)
+        return FP4_OK;
+    FP4_TRY(fp4_read_file(path, JSON_LIMIT, &text, &n));
+    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    fp4_free(text);
+    if (json_is_object(*out))
+        return FP4_OK;
+    fp4_status status = *out ? fp4_fail(FP4_ERR_FORMAT, "%s: no object", path)
+                             : fp4_fail(FP4_ERR_FORMAT, "%s: not JSON: line %d: %s", path, error.line, error.text);
+    json_decref(*out);
+    *out = NULL;
+    return status;
+}
+
+struct files {
+    json_t *vocab, *config, *map;
+    char *merges;
+    size_t merges_bytes;
+};
+
+static fp4_status load_all(const char *folder, struct files *f) {
+    char path[4096];
+    snprintf(path, sizeof path, "%.4000s/merges.txt", folder);
+    FP4_TRY(load(folder, "vocab.json", true, &f->vocab));
+    FP4_TRY(fp4_read_file(path, JSON_LIMIT, &f->merges, &f->merges_bytes));
+    FP4_TRY(load(folder, "tokenizer_config.json", false, &f->config));
+    return load(folder, "special_tokens_map.json", false, &f->map);
+}
+
+static fp4_status read_vocab(struct tokenizer_source *s, json_t *vocab) {
+    const char *text;
+    json_t *id;
+    size_t limit = 8 * json_object_size(vocab) + 1024;
+    FP4_TRY(FP4_NEW(s->tokens, limit));
+    json_object_foreach(vocab, text, id) {
+        json_int_t value = json_integer_value(id);
+        if (!json_is_integer(id) || value < 0 || (uint64_t)value >= limit || s->tokens[value].text)
+            return fp4_fail(FP4_ERR_FORMAT, "%s/vocab.json: the id of token \"%.40s\" is no integer, out of range or another token's", s->path, text);
+        s->tokens[value] = (struct source_token){text, strlen(text), TOKEN_NORMAL, true};
+        if ((size_t)value >= s->n_tokens)
+            s->n_tokens = (size_t)value + 1;
+    }
+    return FP4_OK;
+}
+
+/* One merge a line; a line that begins with "#version" is a heading. */
+static fp4_status read_merges(struct tokenizer_source *s, const struct files *f) {
+    char path[4096];
+    size_t lines = 1;
+    snprintf(path, sizeof path, "%.4000s/merges.txt", s->path);
+    for (size_t i = 0; i < f->merges_bytes; i++)
+        lines += f->merges[i] == '\n';
+    FP4_TRY(FP4_NEW(s->merges, lines));
+    for (size_t at = 0; at < f->merges_bytes;) {
+        const char *line = f->merges + at, *newline = memchr(line, '\n', f->merges_bytes - at);
+        size_t n = newline ? (size_t)(newline - line) : f->merges_bytes - at;
+        at += n + 1;
+        n -= n && line[n - 1] == '\r';
+        if (n == 0 || (n >= 8 && memcmp(line, "#version", 8) == 0))
+            continue;
+        FP4_TRY(tokenizer_split_merge(path, s->n_merges, line, n, &s->merges[s->n_merges]));
+        s->n_merges++;
+    }
+    return FP4_OK;
+}
+
+/* A token named by a file: its text, or an object with content and flags; NULL: not named. */
+static const json_t *named(const struct files *f, const char *name) {
+    const json_t *token = json_object_get(f->config, name);
+    return token && !json_is_null(token) ? token : json_object_get(f->map, name);
+}
+
+static fp4_status add_special(struct tokenizer_source *s, const struct files *f, const json_t *token, const char *otherwise) {
+    const json_t *content = json_is_object(token) ? json_object_get(token, "content") : token;
+    const char *text = json_is_string(content) ? json_string_value(content) : otherwise;
+    const json_t *id = text ? json_object_get(f->vocab, text) : NULL;
+    if (!text || (!id && text == otherwise))
+        return FP4_OK;
+    if (!id)
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: the special token \"%.40s\" is not in vocab.json", s->path, text);
+    struct source_token *to = &s->tokens[json_integer_value(id)];
+    if (to->kind == TOKEN_CONTROL)
+        return FP4_OK;
+    to->kind = TOKEN_CONTROL;
+    s->added[s->n_added++] = (struct source_added){.id = (int32_t)json_integer_value(id), .lstrip = json_is_true(json_object_get(token, "lstrip")),
+                                                   .rstrip = json_is_true(json_object_get(token, "rstrip")),
+                                                   .single_word = json_is_true(json_object_get(token, "single_word"))};
+    return FP4_OK;
+}
+
+/* GPT2Tokenizer's own begin, end and unknown token are <|endoftext|>; the unknown one is never needed: every byte has a token. */
+static fp4_status read_special(struct tokenizer_source *s, const struct files *f) {
+    static const char *const names[] = {"bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token"};
+    const json_t *more = named(f, "additional_special_tokens");
+    FP4_TRY(FP4_NEW(s->added, s->n_tokens));
+    for (int i = 0; i < 7; i++)
+        FP4_TRY(add_special(s, f, named(f, names[i]), i < 3 ? "<|endoftext|>" : NULL));
+    for (size_t i = 0; i < json_array_size(more); i++)
+        FP4_TRY(add_special(s, f, json_array_get(more, i), NULL));
+    return FP4_OK;
+}
+
+static fp4_status begin_id(const struct tokenizer_source *s, const struct files *f, int32_t *id) {
+    const json_t *token = named(f, "bos_token"), *content = json_is_object(token) ? json_object_get(token, "content") : token;
+    const json_t *value = json_object_get(f->vocab, json_is_string(content) ? json_string_value(content) : "<|endoftext|>");
+    *id = -1;
+    if (!json_is_true(json_object_get(f->config, "add_bos_token")))
+        return FP4_OK;
+    if (!value)
+        return fp4_fail(FP4_ERR_FORMAT, "%s/tokenizer_config.json: add_bos_token, and the begin token is not in vocab.json", s->path);
+    *id = (int32_t)json_integer_value(value);
+    return FP4_OK;
+}
+
+static fp4_status build(struct fp4_tokenizer *t, struct tokenizer_source *s, const struct files *f) {
+    int32_t begin;
+    FP4_TRY(read_vocab(s, f->vocab));
+    FP4_TRY(read_merges(s, f));
+    FP4_TRY(read_special(s, f));
+    FP4_TRY(begin_id(s, f, &begin));
+    if (json_is_true(json_object_get(f->config, "add_prefix_space")))
+        FP4_TRY(steps_add(&t->splits, s->path, &(struct step){.kind = STEP_PREFIX_SPACE}));
+    t->byte_level = true;
+    t->pieces = PIECES_GPT2;
+    FP4_TRY(tokenizer_build(t, s));
+    return tokenizer_use_ids(t, s->path, &begin, begin >= 0, NULL, 0);
+}
+
+fp4_status tokenizer_read_pair(const char *folder, struct fp4_tokenizer *t) {
+    struct files f = {0};
+    struct tokenizer_source s = {.path = folder};
+    fp4_status status = load_all(folder, &f);
+    if (status == FP4_OK)
+        status = build(t, &s, &f);
+    tokenizer_source_free(&s);
+    json_decref(f.vocab);
+    json_decref(f.config);
+    json_decref(f.map);
+    fp4_free(f.merges);
+    return status;
+}
+
+fp4_status tokenizer_read_model_config(const char *folder, struct fp4_tokenizer *t) {
+    json_t *config;
+    FP4_TRY(load(folder, "tokenizer_config.json", false, &config));
+    if (json_is_false(json_object_get(config, "add_bos_token")))
+        t->n_begin = 0;
+    bool unknown_field = json_is_false(json_object_get(config, "legacy"));
+    json_decref(config);
+    return unknown_field ? fp4_fail(FP4_ERR_UNSUPPORTED, "%s/tokenizer_config.json: legacy: false is not supported with tokenizer.model; give its tokenizer.json", folder)
+                         : FP4_OK;
+}
