@@ -122,7 +122,7 @@ $(STATS_PROGRAMS): $(BUILD)/%: $(BUILD)/obj/stats/main_%.o $(LIBS)
 $(BUILD)/fp4lab: $(call objects,$(TOOL_SRC)) $(LIBS) $(BUILD)/stamp/tools
 	$(link)
 tests-build: $(TESTS)
-$(BUILD)/tests/%: private EXTRA_LIBS := -lcriterion
+$(BUILD)/tests/%: private EXTRA_LIBS := -lcriterion -lssl
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(TEST_COMMON)) $(LIBS) $(BUILD)/stamp/tests
 	@mkdir -p $(@D)
 	$(link)
@@ -133,7 +133,7 @@ FUZZ_TOOLS := $(BUILD)/obj/tools/options.o
 $(TESTS): $(FUZZ_TOOLS)
 
 # ---- fuzzing: one program, which runs the target that it is named after ----
-$(BUILD)/fuzz-seeds: private EXTRA_LIBS := -lcriterion
+$(BUILD)/fuzz-seeds: private EXTRA_LIBS := -lcriterion -lssl
 $(BUILD)/fuzz-seeds: $(BUILD)/obj/tests/fuzz/main_seeds.o $(call objects,$(TEST_COMMON)) $(FUZZ_TOOLS) $(LIBS) $(BUILD)/stamp/tests
 	$(link)
 FUZZ_OBJ := $(call objects,tests/fuzz/entry.c tests/fuzz/fuzz.c $(wildcard tests/fuzz/target_*.c)) $(FUZZ_TOOLS)

@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -105,6 +108,7 @@ struct hub_server {
     atomic_int fault, weights_asked, listings_asked, open_connections;
     atomic_ullong sent;
     atomic_bool stop;
+    SSL_CTX *tls;
     pthread_t thread;
     pthread_mutex_t mutex;
     struct seen seen[MAX_REQUESTS];
@@ -114,12 +118,13 @@ struct connection {
     struct hub_server *s;
     int fd;
     bool content;
+    SSL *tls;
     struct seen request;
 };
 
-static bool send_all(int fd, const void *data, size_t n) {
+static bool send_all(const struct connection *c, const void *data, size_t n) {
     for (const char *p = data; n;) {
-        ssize_t done = send(fd, p, n, MSG_NOSIGNAL);
+        ssize_t done = c->tls ? SSL_write(c->tls, p, (int)n) : send(c->fd, p, n, MSG_NOSIGNAL);
         if (done <= 0)
             return false;
         p += done;
@@ -134,7 +139,7 @@ __attribute__((format(printf, 2, 3))) static bool say(const struct connection *c
     va_start(arguments, format);
     int n = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    return send_all(c->fd, text, (size_t)n);
+    return send_all(c, text, (size_t)n);
 }
 
 static void answer(const struct connection *c, int status, const char *more) {
@@ -186,7 +191,7 @@ static void send_listing(const struct connection *c, const char *repo, int fault
         n += (size_t)snprintf(text + n, ROOM - n, "{\"rfilename\": \"deep/folder-%d/file-%d.txt\", \"size\": 1},", i % 100, i);
     n += (size_t)snprintf(text + n - 1, ROOM - n, tree ? "]" : "]}") - 1;
     say(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", n);
-    send_all(c->fd, text, n);
+    send_all(c, text, n);
     free(text);
 }
 
@@ -199,7 +204,7 @@ static void flood(const struct connection *c, const char *piece, size_t limit) {
         memcpy(block + used, piece, n);
         used += n;
     }
-    for (size_t total = 0; total < limit && !atomic_load(&c->s->stop) && send_all(c->fd, block, used); total += used)
+    for (size_t total = 0; total < limit && !atomic_load(&c->s->stop) && send_all(c, block, used); total += used)
         ;
 }
 
@@ -240,10 +245,10 @@ static void send_contents(const struct connection *c, const struct served *f, co
     if (flipped)
         copy[f->bytes - 1] ^= 1;
     int fault = atomic_load(&c->s->fault);
-    bool ok = send_all(c->fd, head, strlen(head));
+    bool ok = send_all(c, head, strlen(head));
     for (size_t at = from, step; ok && at < to; at += step) {
         step = to - at < 4096 ? to - at : 4096;
-        ok = send_all(c->fd, copy + at, step);
+        ok = send_all(c, copy + at, step);
         atomic_fetch_add(&c->s->sent, step);
         if (fault == HUB_SLOW && f->lfs)
             usleep(20000);
@@ -354,7 +359,7 @@ static bool read_request(struct connection *c) {
     char text[REQUEST_BYTES];
     size_t n = 0;
     while (n + 1 < sizeof text) {
-        ssize_t got = recv(c->fd, text + n, sizeof text - 1 - n, 0);
+        ssize_t got = c->tls ? SSL_read(c->tls, text + n, (int)(sizeof text - 1 - n)) : recv(c->fd, text + n, sizeof text - 1 - n, 0);
         if (got <= 0)
             return false;
         n += (size_t)got;
@@ -376,14 +381,21 @@ static bool read_request(struct connection *c) {
 
 static void *serve(void *context) {
     struct connection *c = context;
-    if (read_request(c)) {
+    if (c->s->tls && !c->content) {
+        c->tls = SSL_new(c->s->tls);
+        SSL_set_fd(c->tls, c->fd);
+    }
+    if ((!c->tls || SSL_accept(c->tls) == 1) && read_request(c)) {
         pthread_mutex_lock(&c->s->mutex);
         if (c->s->n_seen < MAX_REQUESTS)
             c->s->seen[c->s->n_seen++] = c->request;
         pthread_mutex_unlock(&c->s->mutex);
         route(c);
+        if (c->tls)
+            SSL_shutdown(c->tls);
         shutdown(c->fd, SHUT_WR);
     }
+    SSL_free(c->tls);
     close(c->fd);
     atomic_fetch_sub(&c->s->open_connections, 1);
     free(c);
@@ -411,8 +423,37 @@ static void *listen_loop(void *context) {
     return NULL;
 }
 
-struct hub_server *hub_server_start(enum hub_fault fault) {
+/* A certificate for 127.0.0.1, signed by itself, good for an hour. */
+static SSL_CTX *make_tls(const char *certificate) {
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *x = X509_new();
+    X509_set_version(x, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+    X509_gmtime_adj(X509_getm_notBefore(x), -60);
+    X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+    X509_set_pubkey(x, key);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)"fp4lab tests", -1, -1, 0);
+    X509_set_issuer_name(x, X509_get_subject_name(x));
+    X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "IP:127.0.0.1");
+    X509_add_ext(x, names, -1);
+    X509_EXTENSION_free(names);
+    SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
+    FILE *f = fopen(certificate, "w");
+    bool ok = key && f && X509_sign(x, key, EVP_sha256()) > 0 && PEM_write_X509(f, x) == 1 && SSL_CTX_use_certificate(tls, x) == 1 &&
+              SSL_CTX_use_PrivateKey(tls, key) == 1;
+    if (f)
+        fclose(f);
+    X509_free(x);
+    EVP_PKEY_free(key);
+    cr_assert(ok, "no certificate in %s", certificate);
+    return tls;
+}
+
+struct hub_server *hub_server_start(enum hub_fault fault) { return hub_server_start_tls(fault, NULL); }
+
+struct hub_server *hub_server_start_tls(enum hub_fault fault, const char *certificate) {
     struct hub_server *s = calloc(1, sizeof *s);
+    s->tls = certificate ? make_tls(certificate) : NULL;
     fill_weights();
     atomic_store(&s->fault, (int)fault);
     pthread_mutex_init(&s->mutex, NULL);
@@ -424,7 +465,7 @@ struct hub_server *hub_server_start(enum hub_fault fault) {
                       getsockname(s->sockets[i], (struct sockaddr *)&at, &n) == 0, "no loopback: %s", strerror(errno));
         s->ports[i] = ntohs(at.sin_port);
     }
-    snprintf(s->endpoint, sizeof s->endpoint, "http://127.0.0.1:%d", s->ports[0]);
+    snprintf(s->endpoint, sizeof s->endpoint, "%s://127.0.0.1:%d", s->tls ? "https" : "http", s->ports[0]);
     cr_assert_eq(pthread_create(&s->thread, NULL, listen_loop, s), 0);
     return s;
 }
@@ -437,6 +478,7 @@ void hub_server_stop(struct hub_server *s) {
     close(s->sockets[0]);
     close(s->sockets[1]);
     pthread_mutex_destroy(&s->mutex);
+    SSL_CTX_free(s->tls);
     free(s);
 }
 

@@ -20,8 +20,10 @@ enum hub_fault {
 };
 
 struct hub_server;
-/* Listens; must() fails the test otherwise. */
+/* Listens, or fails the test. */
 struct hub_server *hub_server_start(enum hub_fault fault);
+/* Same, the hub with TLS (the content network without): its certificate, signed by itself, is written to the file. */
+struct hub_server *hub_server_start_tls(enum hub_fault fault, const char *certificate);
 void hub_server_stop(struct hub_server *s);
 /* "http://127.0.0.1:PORT" of the hub. */
 const char *hub_server_endpoint(const struct hub_server *s);

@@ -13,7 +13,7 @@
 void hub_environment(void) {
     static const char *const names[] = {"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_ENDPOINT", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN",
                                         "HF_TOKEN_PATH", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_ETAG_TIMEOUT",
-                                        "HF_HUB_DOWNLOAD_TIMEOUT", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+                                        "HF_HUB_DOWNLOAD_TIMEOUT", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unsetenv(names[i]);
     setenv("HF_TOKEN", HUB_TOKEN_OF_TESTS, 1);
@@ -26,7 +26,7 @@ void hub_use_server(struct hub_server *s, char root[64]) {
     setenv("HF_ENDPOINT", hub_server_endpoint(s), 1);
 }
 
-static bool wants_whole;
+static bool parts_allowed, refs_allowed;
 static size_t root_length;
 
 /* The hash of a blob's contents, of the kind that its name has. */
@@ -55,9 +55,9 @@ static int check_entry(const char *path, const struct stat *info, int type, stru
     if (type == FTW_D || type == FTW_DP)
         return 0;
     cr_assert_eq(strncmp(inside, "/hub/", 5), 0, "%s: outside the cache", path);
-    cr_assert(wants_whole || !strstr(inside, "/refs/"), "%s: the revision leads to what is not there", path);
+    cr_assert(refs_allowed || !strstr(inside, "/refs/"), "%s: the revision leads to what is not there", path);
     if (strstr(name, ".incomplete"))
-        cr_assert(blob && !wants_whole, "%s: is left over", path);
+        cr_assert(blob && parts_allowed, "%s: is left over", path);
     else if (blob)
         check_blob(path, name);
     if (link) {
@@ -71,8 +71,9 @@ static int check_entry(const char *path, const struct stat *info, int type, stru
     return info == NULL;
 }
 
-void hub_check_cache(const char *root, bool whole) {
-    wants_whole = whole;
+void hub_check_cache(const char *root, bool parts, bool refs) {
+    parts_allowed = parts;
+    refs_allowed = refs;
     root_length = strlen(root);
     cr_assert_eq(nftw(root, check_entry, 16, FTW_PHYS), 0);
 }

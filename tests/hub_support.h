@@ -10,9 +10,9 @@
 void hub_environment(void);
 /* A folder of its own as HF_HOME, and the server as HF_ENDPOINT. */
 void hub_use_server(struct hub_server *s, char root[64]);
-/* Every blob below HF_HOME has the hash that is its name, every link of a snapshot leads to a blob; with `whole`, no .incomplete
- * is left; without, no revision leads anywhere yet. */
-void hub_check_cache(const char *root, bool whole);
+/* Every blob below HF_HOME has the hash that is its name, every link of a snapshot leads to a blob; without `parts` no
+ * .incomplete is left, without `refs` no revision leads anywhere yet. */
+void hub_check_cache(const char *root, bool parts, bool refs);
 /* Removes a folder of tests and all in it. */
 void hub_remove(const char *root);
 /* Whether a file in the snapshot has the contents that the server holds. */

@@ -104,7 +104,8 @@ static void run_row(const struct row *r) {
         cr_assert_eq(hub_server_count(s, "GET /content/"), r->weights, "%s: %zu requests", r->name, hub_server_count(s, "GET /content/"));
     cr_assert_gt(hub_server_tokens(s, false), 0, "%s: no token on the hub", r->name);
     cr_assert_eq(hub_server_tokens(s, true), 0, "%s: the token went to the content network", r->name);
-    hub_check_cache(root, r->error == NULL);
+    /* A server that contradicts itself leaves nothing to continue from; a cut line does. */
+    hub_check_cache(root, status == FP4_ERR_IO, status == FP4_OK);
     hub_server_stop(s);
     hub_remove(root);
 }

@@ -165,6 +165,28 @@ Test(hub_cache, tokens_from_files_or_none) {
     hub_remove(root);
 }
 
+/* ---- secure connections ---- */
+
+Test(hub_cache, never_from_https_to_http) {
+    char root[] = "/tmp/fp4lab-hub-XXXXXX", certificate[64];
+    struct fp4_hub_found found;
+    cr_assert_not_null(mkdtemp(root));
+    snprintf(certificate, sizeof certificate, "%s/authority.pem", root);
+    struct hub_server *s = hub_server_start_tls(HUB_FINE, certificate);
+    setenv("HF_HOME", root, 1);
+    setenv("HF_ENDPOINT", hub_server_endpoint(s), 1);
+    fails_with(fetch("org/tiny", &found), "no secure connection"); /* signed by nobody we know */
+    cr_assert_eq(hub_server_count(s, ""), 0);
+    setenv("SSL_CERT_FILE", certificate, 1);
+    fails_with(fetch("org/tiny", &found), "redirected from https to http");
+    cr_assert_gt(hub_server_tokens(s, false), 0);
+    cr_assert_eq(hub_server_count(s, "/content/"), 0);
+    unlink(certificate);
+    hub_check_cache(root, true, false);
+    hub_server_stop(s);
+    hub_remove(root);
+}
+
 /* ---- what is there is used ---- */
 
 Test(hub_cache, nothing_is_fetched_twice) {
@@ -190,7 +212,7 @@ Test(hub_cache, nothing_is_fetched_twice) {
     cr_assert_eq(hub_server_count(s, "/resolve/"), resolved);
     cr_assert_eq(hub_server_count(s, "/content/"), contents);
     cr_assert_eq(hub_server_count(s, "/api/"), 4);
-    hub_check_cache(root, true);
+    hub_check_cache(root, false, true);
     hub_server_stop(s);
     hub_remove(root);
 }
@@ -286,7 +308,7 @@ Test(hub_cache, leftovers_of_other_fetches) {
     write_bytes(blob, data, n - 1); /* a blob that was cut: fetched anew */
     must(fetch("org/tiny", &found));
     cr_assert(hub_same_file(found.path, "org/tiny", "model.safetensors"));
-    hub_check_cache(root, true);
+    hub_check_cache(root, false, true);
     unlink(blob);
     cr_assert_eq(symlink("/etc/passwd", part), 0); /* a link in its place is not followed */
     fails_with(fetch("org/tiny", &found), "cannot create");
@@ -309,13 +331,13 @@ Test(hub_cache, killed_and_continued) {
     cr_assert_not(child_succeeded(pid), "it was done before it could be killed");
     cr_assert_eq(stat(part, &info), 0);
     cr_assert_neq(find("org/tiny", &found), FP4_OK, "found before it was whole");
-    hub_check_cache(root, false);
+    hub_check_cache(root, true, false);
     hub_server_set(s, HUB_FINE);
     must(fetch("org/tiny", &found));
     hub_server_last_range(s, range);
     cr_assert_geq(strtol(range + 6, NULL, 10), 40000, "%s", range);
     cr_assert(hub_same_file(found.path, "org/tiny", "model.safetensors"));
-    hub_check_cache(root, true);
+    hub_check_cache(root, false, true);
     hub_server_stop(s);
     hub_remove(root);
 }
@@ -333,7 +355,7 @@ Test(hub_cache, several_fetches_at_once) {
     cr_assert_eq(hub_server_count(s, "GET /content/"), 1, "the weights came %zu times", hub_server_count(s, "GET /content/"));
     must(find("org/tiny", &found));
     cr_assert(hub_same_file(found.path, "org/tiny", "model.safetensors"));
-    hub_check_cache(root, true);
+    hub_check_cache(root, false, true);
     hub_server_stop(s);
     hub_remove(root);
 }
@@ -359,7 +381,7 @@ Test(hub_cache, a_write_that_fails) {
     must(fetch("org/tiny", &found));
     hub_server_last_range(s, range);
     cr_assert_str_eq(range, "bytes=100000-");
-    hub_check_cache(root, true);
+    hub_check_cache(root, false, true);
     hub_server_stop(s);
     hub_remove(root);
 }

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "experiments/source.h"
 #include "fp4lab/hub.h"
 #include "tests/hub_support.h"
 #include "tests/support.h"
@@ -111,7 +112,7 @@ Test(hub_tool, files_by_pattern_and_by_name) {
     cr_assert_not_null(strstr(output, "no file is left"), "%s", output);
     cr_assert_eq(tool(output, "fetch org/sharded --revision ../x"), 2);
     cr_assert_not_null(strstr(output, "is not a branch"), "%s", output);
-    hub_check_cache(root, true);
+    hub_check_cache(root, false, true);
     hub_server_stop(s);
     hub_remove(root);
 }
@@ -135,6 +136,26 @@ Test(hub_tool, models_by_name) {
     cr_assert_eq(tool(output, "logits --model org/real --tokens 1"), 2);
     cr_assert_not_null(strstr(output, hub_server_commit), "the message names the snapshot: %s", output);
     cr_assert_eq(hub_server_count(s, ""), requests);
+    hub_server_stop(s);
+    hub_remove(root);
+}
+
+/* Results say which commit of which repository, and the hash of its weights. */
+Test(hub_tool, experiments_record_repository_and_commit) {
+    struct hub_server *s = hub_server_start(HUB_FINE);
+    char root[64], path[1024], sha256[65], want[65];
+    size_t n;
+    const uint8_t *data = hub_server_file("org/real", "model.safetensors", &n);
+    hub_use_server(s, root);
+    must(source_find("org/real@branch", path, sha256));
+    must(fp4_sha256_buffer(data, n, want));
+    cr_assert_str_eq(sha256, want);
+    cr_assert(hub_same_file(path, "org/real", "config.json"));
+    json_t *identity = source_identity("org/real@branch");
+    cr_assert_str_eq(text_of(identity, "repo"), "org/real");
+    cr_assert_str_eq(text_of(identity, "commit"), hub_server_commit);
+    cr_assert_str_eq(text_of(identity, "sha256"), want);
+    json_decref(identity);
     hub_server_stop(s);
     hub_remove(root);
 }
@@ -195,7 +216,7 @@ Test(hub_tool, what_hugging_face_downloaded_is_found) {
     must(fp4_hub_fetch(&spec, NULL, &found));
     cr_assert_eq(found.downloaded, 0);
     cr_assert_eq(hub_server_count(s, "/resolve/") + hub_server_count(s, "/content/"), contents);
-    hub_check_cache(root, true);
+    hub_check_cache(root, false, true);
     hub_server_stop(s);
     hub_remove(root);
 }

@@ -210,6 +210,8 @@ static struct curl_slist *headers(const struct hub *h, bool with_token) {
 static void set_options(struct exchange *x, const char *url, struct curl_slist *list) {
     CURL *easy = x->hub->easy;
     const struct hub_request *r = x->request;
+    /* Of a company's own authority, as curl and Python's requests take them. */
+    static const char *const certificates[] = {"CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"};
     char range[32];
     curl_easy_setopt(easy, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -231,6 +233,11 @@ static void set_options(struct exchange *x, const char *url, struct curl_slist *
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
+    for (size_t i = 0; i < sizeof certificates / sizeof *certificates; i++)
+        if (getenv(certificates[i]) && *getenv(certificates[i])) {
+            curl_easy_setopt(easy, CURLOPT_CAINFO, getenv(certificates[i]));
+            break;
+        }
     if (r->from) {
         snprintf(range, sizeof range, "%llu-", (unsigned long long)r->from);
         curl_easy_setopt(easy, CURLOPT_RANGE, range);
@@ -274,8 +281,9 @@ static fp4_status failed(struct exchange *x, const char *url, CURLcode code) {
         r->transient = true;
         return fp4_fail(FP4_ERR_IO, "%s cut the line (%.200s); run the same command again: it continues", place, why);
     case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CONNECT_ERROR:
-        return fp4_fail(FP4_ERR_IO, "%s: no secure connection (%.200s); look at the clock, at proxies, and at the package ca-certificates", place, why);
+        return fp4_fail(FP4_ERR_IO, "%s: no secure connection (%.200s); look at the clock, at proxies, at the package ca-certificates and at SSL_CERT_FILE", place, why);
     default: return fp4_fail(FP4_ERR_IO, "%s: %.200s", place, why);
     }
 }

@@ -3,7 +3,8 @@
  * variables".
  *
  *   cache      HF_HUB_CACHE, else HUGGINGFACE_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub, else ~/.cache/huggingface/hub
- *   server     HF_ENDPOINT (default https://huggingface.co); proxies as libcurl takes them from the environment
+ *   server     HF_ENDPOINT (default https://huggingface.co); proxies as libcurl takes them from the environment; certificates of an authority of
+ *              one's own from the file CURL_CA_BUNDLE, SSL_CERT_FILE or REQUESTS_CA_BUNDLE
  *   token      HF_TOKEN, else HUGGING_FACE_HUB_TOKEN, else the file HF_TOKEN_PATH, else HF_HOME/token; not when
  *              HF_HUB_DISABLE_IMPLICIT_TOKEN=1. Sent to HF_ENDPOINT only, never to a host it redirects to, and never printed.
  *   offline    HF_HUB_OFFLINE=1 or TRANSFORMERS_OFFLINE=1: the cache only
