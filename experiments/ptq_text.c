@@ -37,17 +37,17 @@ static fp4_status open_generated(const struct source *s, struct ptq_text *t) {
 static fp4_status place_tokens(const struct source *s, const struct fp4_documents *d, struct ptq_text *t) {
     FP4_TRY(fp4_tokenize(s->tokenizer, d->text, d->bytes, false, &t->tokens, &t->n));
     FP4_TRY(FP4_NEW(t->document, t->n));
-    size_t byte = 0, document = 0, number = 0;
+    size_t total = 0, byte = 0, document = 0, number = 0;
+    for (size_t i = 0; i < t->n; i++)
+        total += fp4_token_bytes(s->tokenizer, t->tokens[i]);
+    size_t prefix = total > d->bytes ? total - d->bytes : 0; /* a blank that the tokenizer puts in front */
     for (size_t i = 0; i < t->n; i++) {
-        size_t before = document, length;
-        char *piece;
-        while (document + 1 < d->n && d->offset[document + 1] <= byte)
+        size_t before = document;
+        while (document + 1 < d->n && d->offset[document + 1] + prefix <= byte)
             document++;
         number += i > 0 && document != before;
         t->document[i] = number;
-        FP4_TRY(fp4_detokenize(s->tokenizer, t->tokens + i, 1, false, &piece, &length));
-        fp4_free(piece);
-        byte += length;
+        byte += fp4_token_bytes(s->tokenizer, t->tokens[i]);
     }
     return FP4_OK;
 }

@@ -116,6 +116,19 @@ fp4_status source_tokenize(const struct source *s, const char *text, int32_t **i
     return s->corpus ? fp4_corpus_tokenize(s->corpus, text, ids, n) : fp4_tokenize(s->tokenizer, text, strlen(text), false, ids, n);
 }
 
+fp4_status source_prompt(const struct source *s, const char *text, int32_t **ids, size_t *n) {
+    const int32_t *begin;
+    size_t n_begin = s->corpus ? 0 : fp4_tokenizer_begin(s->tokenizer, &begin), n_text;
+    int32_t *plain;
+    FP4_TRY(source_tokenize(s, text, &plain, &n_text));
+    *n = n_begin + n_text;
+    fp4_status status = FP4_NEW(*ids, *n);
+    for (size_t i = 0; i < *n && status == FP4_OK; i++)
+        (*ids)[i] = i < n_begin ? begin[i] : plain[i - n_begin];
+    fp4_free(plain);
+    return status;
+}
+
 fp4_status source_detokenize(const struct source *s, const int32_t *ids, size_t n, char **text) {
     size_t bytes = 0;
     if (s->tokenizer) {

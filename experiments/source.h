@@ -32,6 +32,8 @@ json_t *source_identity(const char *name);
 fp4_status source_note(struct run_plan *plan, const char *name, bool *there);
 /* Text → tokens by the source's tokenizer or corpus. */
 fp4_status source_tokenize(const struct source *s, const char *text, int32_t **ids, size_t *n);
+/* The same with what the tokenizer's own post-processor puts in front (OPT: </s>), as models are prompted. */
+fp4_status source_prompt(const struct source *s, const char *text, int32_t **ids, size_t *n);
 /* Tokens → text, fp4_alloc'ed, zero-terminated. */
 fp4_status source_detokenize(const struct source *s, const int32_t *ids, size_t n, char **text);
 

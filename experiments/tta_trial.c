@@ -63,7 +63,7 @@ static fp4_status mark_substrings(const struct source *s, const char *expected, 
 }
 
 static fp4_status tokens_make(const struct source *s, const struct tta_item *item, struct tokens *out) {
-    FP4_TRY(source_tokenize(s, item->prompt, &out->prompt, &out->n_prompt));
+    FP4_TRY(source_prompt(s, item->prompt, &out->prompt, &out->n_prompt));
     FP4_TRY(source_tokenize(s, item->expected, &out->expected, &out->n_expected));
     FP4_TRY(FP4_NEW(out->greedy, out->n_expected));
     FP4_TRY(FP4_NEW(out->substring, fp4_model_config(s->model)->n_vocab));

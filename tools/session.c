@@ -75,7 +75,12 @@ static fp4_status read_tokens(const struct tool_input *in, bool begin, struct to
         if (s->ids[i] < 0 || (size_t)s->ids[i] >= config->n_vocab)
             return fp4_fail(FP4_ERR_FORMAT, "%s: its tokenizer gives token %d, its vocabulary has %zu; they do not belong together", in->model,
                             (int)s->ids[i], config->n_vocab);
-    return begin && config->add_bos && config->bos_id >= 0 ? tool_begin_with(s, config->bos_id) : FP4_OK;
+    const int32_t *first;
+    size_t n_first = begin ? fp4_tokenizer_begin(s->tokenizer, &first) : 0;
+    for (size_t i = n_first; i-- > 0;)
+        FP4_TRY(tool_begin_with(s, first[i]));
+    /* A configuration of ours may say what its tokenizer.json does not. */
+    return begin && !n_first && config->add_bos && config->bos_id >= 0 ? tool_begin_with(s, config->bos_id) : FP4_OK;
 }
 
 static fp4_status read_config(const char *path, struct tool_session *s) {

@@ -5,7 +5,7 @@
 
 struct request {
     const char *model, *text, *literal;
-    bool plain, ids_only;
+    bool plain, ids_only, around;
     enum tool_format format;
 };
 
@@ -24,6 +24,20 @@ static fp4_status print_table(const struct request *r, const struct tool_session
     return tool_print(r->format, fields, "tokens", table);
 }
 
+/* The ids between those that the tokenizer's post-processor puts around a text. */
+static fp4_status put_around(struct tool_session *s) {
+    const int32_t *begin, *end;
+    size_t n_begin = fp4_tokenizer_begin(s->tokenizer, &begin), n_end = fp4_tokenizer_end(s->tokenizer, &end), n = n_begin + s->n_ids + n_end;
+    int32_t *all;
+    FP4_TRY(FP4_NEW(all, n));
+    for (size_t i = 0; i < n; i++)
+        all[i] = i < n_begin ? begin[i] : i < n_begin + s->n_ids ? s->ids[i - n_begin] : end[i - n_begin - s->n_ids];
+    fp4_free(s->ids);
+    s->ids = all;
+    s->n_ids = n;
+    return FP4_OK;
+}
+
 static fp4_status run(const struct request *r, struct tool_session *s) {
     char *text;
     size_t n;
@@ -32,6 +46,8 @@ static fp4_status run(const struct request *r, struct tool_session *s) {
     fp4_status status = fp4_tokenize(s->tokenizer, text, n, !r->plain, &s->ids, &s->n_ids);
     fp4_free(text);
     FP4_TRY(status);
+    if (r->around)
+        FP4_TRY(put_around(s));
     if (!r->ids_only)
         return print_table(r, s);
     print_ids(s);
@@ -42,12 +58,13 @@ int command_tokenize(int argc, char **argv) {
     struct request r = {0};
     bool done;
     const struct tool_option options[] = {
-        {"model", "PATH", TOOL_STRING, &r.model, "a GGUF file, a tokenizer.json, or a folder that holds one"},
+        {"model", "PATH", TOOL_STRING, &r.model, "tokenizer.json, tokenizer.model, a GGUF file, or a folder with one of them or vocab.json and merges.txt"},
         {"text", "FILE", TOOL_STRING, &r.text, "the text, in place of TEXT"},
         {"plain", NULL, TOOL_FLAG, &r.plain, "take the spelling of control tokens as ordinary text"},
+        {"around", NULL, TOOL_FLAG, &r.around, "with the tokens that the tokenizer puts in front of and behind a text"},
         {"ids", NULL, TOOL_FLAG, &r.ids_only, "print the ids alone, as --tokens takes them"}};
-    struct tool_line line = {.name = "tokenize", .positional = "[TEXT]", .max_args = 1, .options = options, .n_options = 4,
-                             .summary = "Cuts a text into the tokens of a model. No begin token is added."};
+    struct tool_line line = {.name = "tokenize", .positional = "[TEXT]", .max_args = 1, .options = options, .n_options = 5,
+                             .summary = "Cuts a text into the tokens of a model. No begin token is added but by --around."};
     if (tool_parse(&line, argc, argv, &done) != FP4_OK)
         return tool_error();
     if (done)

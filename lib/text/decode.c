@@ -123,25 +123,32 @@ static fp4_status run(const struct step *step, struct strings *s) {
     return status;
 }
 
-static fp4_status check_ids(const struct fp4_tokenizer *t, const int32_t *ids, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        if (ids[i] < 0 || (size_t)ids[i] >= t->n_vocab)
-            return fp4_fail(FP4_ERR_ARG, "token id %d: the vocabulary has %zu tokens", (int)ids[i], t->n_vocab);
-        if (t->tokens[ids[i]].kind == TOKEN_ABSENT)
-            return fp4_fail(FP4_ERR_ARG, "token id %d: the vocabulary has a gap there", (int)ids[i]);
-    }
-    return FP4_OK;
+size_t fp4_token_bytes(const struct fp4_tokenizer *t, int32_t id) {
+    if (id < 0 || (size_t)id >= t->n_vocab)
+        return 0;
+    const struct token *token = &t->tokens[id];
+    const char *text = t->bytes + token->decoded, *stop = text + token->length;
+    if (t->decoders.n == 0 || token->kind != TOKEN_NORMAL)
+        return token->length;
+    if (byte_of(text, token->length) >= 0)
+        return 1;
+    size_t n = token->length;
+    for (; text + 3 <= stop; text++)
+        n -= memcmp(text, "\xE2\x96\x81", 3) == 0 ? 2 : 0; /* U+2581 is a blank */
+    return n;
 }
 
 fp4_status fp4_detokenize(const struct fp4_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, char **text, size_t *bytes) {
     struct strings s = {0};
     *text = NULL;
-    FP4_TRY(check_ids(t, ids, n));
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= t->n_vocab)
+            return fp4_fail(FP4_ERR_ARG, "token id %d: the vocabulary has %zu tokens", (int)ids[i], t->n_vocab);
     FP4_TRY(FP4_NEW(s.end, n + 1));
     fp4_status status = bytes_add(&s.text, "", 0);
     for (size_t i = 0; i < n && status == FP4_OK; i++) {
         const struct token *token = &t->tokens[ids[i]];
-        if (skip_special && token->kind == TOKEN_CONTROL)
+        if (token->kind == TOKEN_ABSENT || (skip_special && token->kind == TOKEN_CONTROL))
             continue;
         status = bytes_add(&s.text, t->bytes + token->decoded, token->length);
         s.end[s.n++] = s.text.n;

@@ -18,7 +18,8 @@ size_t fp4_tokenizer_vocab(const struct fp4_tokenizer *t);
  * Llama 3's or Qwen 2's keeps the bytes as they are, each a symbol to the pattern. */
 fp4_status fp4_tokenize(const struct fp4_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, size_t *n);
 /* The bytes of the ids, one after the other (may be broken UTF-8 where the tokenizer is byte-level; zero-terminated beyond *bytes).
- * skip_special: control tokens decode to nothing. */
+ * skip_special: control tokens decode to nothing; ids that the vocabulary leaves out always do. The ids are taken for a whole text: a blank
+ * that the tokenizer puts in front of each text is taken away again. */
 fp4_status fp4_detokenize(const struct fp4_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, char **text, size_t *bytes);
 /* How many ids the file's own post-processor (or add_bos_token, add_eos_token) puts in front of (behind) a text; *ids: they, the tokenizer's own. */
 size_t fp4_tokenizer_begin(const struct fp4_tokenizer *t, const int32_t **ids);
@@ -27,6 +28,8 @@ size_t fp4_tokenizer_end(const struct fp4_tokenizer *t, const int32_t **ids);
  * NULL: no such id. */
 int32_t fp4_tokenizer_find(const struct fp4_tokenizer *t, const char *text, size_t bytes);
 const char *fp4_tokenizer_token_text(const struct fp4_tokenizer *t, int32_t id, size_t *bytes);
+/* Bytes that a token stands for within a text (one for <0xNN>); 0: no such id. */
+size_t fp4_token_bytes(const struct fp4_tokenizer *t, int32_t id);
 /* Replaces ill-formed UTF-8 by U+FFFD, one for each maximal ill-formed part (Unicode 3.9, table 3-8). */
 fp4_status fp4_utf8_repair(const char *text, size_t bytes, char **out, size_t *out_bytes);
 /* True when the id is a control token. */
