@@ -173,7 +173,7 @@ static void send_listing(const struct connection *c, const char *repo, int fault
         int fault;
         const char *entry;
     } odd[] = {{HUB_NAME_UP, "{\"rfilename\": \"../../x\"},"},           {HUB_NAME_ABSOLUTE, "{\"rfilename\": \"/etc/cron.d/x\"},"},
-               {HUB_NAME_CONTROL, "{\"rfilename\": \"a\\u001b[31mb\"},"}, {HUB_NAME_ZERO, "{\"rfilename\": \"config.json\\u0000/../x\"},"},
+               {HUB_NAME_CONTROL, "{\"rfilename\": \"a\\u001b[31mb\"},"}, {HUB_NAME_TURNED, "{\"rfilename\": \"a\u202eguff.gguf\"},"}, {HUB_NAME_ZERO, "{\"rfilename\": \"config.json\\u0000/../x\"},"},
                {HUB_NAME_TWICE, "{\"rfilename\": \"config.json\"},"}};
     enum { ROOM = 2 << 20 };
     char *text = malloc(ROOM);

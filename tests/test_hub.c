@@ -65,6 +65,7 @@ static const struct row rows[] = {
     {"file named ../../x", HUB_NAME_UP, "org/tiny", "a file named \"../../x\"", 0, 0},
     {"file with an absolute name", HUB_NAME_ABSOLUTE, "org/tiny", "a file named \"/etc/cron.d/x\"", 0, 0},
     {"control characters in a name", HUB_NAME_CONTROL, "org/tiny", "a file named \"a\\x1b[31mb\"", 0, 0},
+    {"a name whose letters are turned round", HUB_NAME_TURNED, "org/tiny", "a file named \"a\\u202eguff.gguf\"", 0, 0},
     {"a zero in a name", HUB_NAME_ZERO, "org/tiny", "not JSON", 0, 0},
     {"one name twice", HUB_NAME_TWICE, "org/tiny", "lists config.json twice", 0, 0},
     {"list of files is no JSON", HUB_NOT_JSON, "org/tiny", "is not JSON", 0, 0},

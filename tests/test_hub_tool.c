@@ -1,6 +1,7 @@
 /* The hub from outside: `fp4lab fetch` and models by name on command lines, and Hugging Face's own tools on the same cache. */
 #include <jansson.h>
 #include <limits.h>
+#include <pty.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,8 +29,7 @@ static int shell(char output[OUTPUT_MAX], const char *command) {
 }
 
 /* build/fp4lab stands beside the folder of the test binaries. */
-static int tool(char output[OUTPUT_MAX], const char *arguments) {
-    char program[PATH_MAX], command[PATH_MAX + 512];
+static void program_path(char program[PATH_MAX]) {
     ssize_t n = readlink("/proc/self/exe", program, PATH_MAX - 16);
     cr_assert_gt(n, 0);
     program[n] = 0;
@@ -38,6 +38,11 @@ static int tool(char output[OUTPUT_MAX], const char *arguments) {
     strcat(program, "/fp4lab");
     if (access(program, X_OK) != 0)
         skip_test("fp4lab fetch", "the program is not built");
+}
+
+static int tool(char output[OUTPUT_MAX], const char *arguments) {
+    char program[PATH_MAX], command[PATH_MAX + 512];
+    program_path(program);
     snprintf(command, sizeof command, "'%s' %s 2>&1", program, arguments);
     return shell(output, command);
 }
@@ -136,6 +141,34 @@ Test(hub_tool, models_by_name) {
     cr_assert_eq(tool(output, "logits --model org/real --tokens 1"), 2);
     cr_assert_not_null(strstr(output, hub_server_commit), "the message names the snapshot: %s", output);
     cr_assert_eq(hub_server_count(s, ""), requests);
+    hub_server_stop(s);
+    hub_remove(root);
+}
+
+/* On a terminal there is a bar; the last line is the path there too. */
+Test(hub_tool, progress_on_a_terminal) {
+    struct hub_server *s = hub_server_start(HUB_SLOW);
+    char root[64], output[OUTPUT_MAX], program[PATH_MAX];
+    int terminal, status;
+    size_t n = 0;
+    hub_use_server(s, root);
+    program_path(program);
+    pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
+    if (pid < 0)
+        skip_test("progress on a terminal", "this machine gives no terminal");
+    if (pid == 0) {
+        execl(program, "fp4lab", "fetch", "org/tiny", (char *)NULL);
+        _exit(99);
+    }
+    for (ssize_t got; n + 1 < sizeof output && (got = read(terminal, output + n, sizeof output - 1 - n)) > 0;)
+        n += (size_t)got;
+    output[n] = 0;
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", output);
+    cr_assert_not_null(strstr(output, "model.safetensors"), "%s", output);
+    cr_assert_not_null(strstr(output, "[####"), "%s", output);
+    cr_assert_null(strstr(output, HUB_TOKEN_OF_TESTS), "%s", output);
+    close(terminal);
     hub_server_stop(s);
     hub_remove(root);
 }

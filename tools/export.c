@@ -41,12 +41,14 @@ static fp4_status write(const struct request *r, struct fp4_model *m) {
 
 static fp4_status run(struct request *r) {
     struct fp4_model *m;
+    struct fp4_hub_found found;
     if (!r->model || !r->to)
         return fp4_fail(FP4_ERR_ARG, "--%s is missing; 'fp4lab export --help' shows how", r->model ? "to" : "model");
     FP4_TRY(read_dtype(r->dtype, &r->how.dtype));
     r->how.seed = (uint32_t)r->seed;
     r->how.shard_bytes = r->shard_mb * 1000000;
-    FP4_TRY(fp4_model_load(r->model, fp4_backend_cpu(), &m));
+    FP4_TRY(tool_locate(r->model, &found));
+    FP4_TRY(fp4_model_load(found.path, fp4_backend_cpu(), &m));
     fp4_status status = write(r, m);
     fp4_model_free(m);
     return status;
@@ -55,7 +57,7 @@ static fp4_status run(struct request *r) {
 int command_export(int argc, char **argv) {
     struct request r = {.dtype = "f32", .seed = 1, .shard_mb = 5000};
     const struct tool_option options[] = {
-        {"model", "PATH", TOOL_STRING, &r.model, "a folder with safetensors and config.json, or a GGUF file"},
+        {"model", "PATH", TOOL_STRING, &r.model, "a folder with safetensors and config.json, a GGUF file, or ORG/NAME of a hub"},
         {"to", "PATH", TOOL_STRING, &r.to, "the folder to write, made if need be"},
         {"dtype", "TYPE", TOOL_STRING, &r.dtype, "f32 (default), bf16, f16: rounded to nearest even"},
         {"weights", "FORMAT", TOOL_QUANTIZER, &r.how.weights, "round the weights of linear layers to a format and back first (default: none)"},

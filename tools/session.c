@@ -93,11 +93,15 @@ static fp4_status read_config(const char *path, struct tool_session *s) {
     return status;
 }
 
-static fp4_status open_all(const struct tool_input *in, bool begin, struct tool_session *s) {
+static fp4_status check_input(const struct tool_input *in) {
     if (!in->model)
-        return fp4_fail(FP4_ERR_ARG, "--model is missing; name a folder with safetensors and config.json, or a GGUF file");
+        return fp4_fail(FP4_ERR_ARG, "--model is missing; name a folder with safetensors and config.json, a GGUF file, or ORG/NAME of a hub");
     if ((in->text != NULL) + (in->tokens != NULL) + (in->prompt != NULL) != 1)
         return fp4_fail(FP4_ERR_ARG, "give the input once: --text, --tokens or --prompt (generate)");
+    return FP4_OK;
+}
+
+static fp4_status open_all(const struct tool_input *in, bool begin, struct tool_session *s) {
     if (!in->tokens)
         FP4_TRY(fp4_tokenizer_open(in->model, &s->tokenizer));
     else if (fp4_tokenizer_open(in->model, &s->tokenizer) != FP4_OK)
@@ -110,11 +114,10 @@ fp4_status tool_open(const struct tool_input *in, bool begin, struct tool_sessio
     struct tool_input here = *in;
     struct fp4_hub_found found;
     *out = (struct tool_session){0};
-    fp4_status status = in->model ? tool_locate(in->model, &found) : FP4_OK;
-    if (in->model)
-        here.model = found.path;
-    if (status == FP4_OK)
-        status = open_all(&here, begin, out);
+    FP4_TRY(check_input(in));
+    FP4_TRY(tool_locate(in->model, &found));
+    here.model = found.path;
+    fp4_status status = open_all(&here, begin, out);
     if (status != FP4_OK)
         tool_close(out);
     return status;

@@ -58,7 +58,8 @@ int command_tokenize(int argc, char **argv) {
     struct request r = {0};
     bool done;
     const struct tool_option options[] = {
-        {"model", "PATH", TOOL_STRING, &r.model, "tokenizer.json, tokenizer.model, a GGUF file, or a folder with one of them or vocab.json and merges.txt"},
+        {"model", "PATH", TOOL_STRING, &r.model,
+         "tokenizer.json, tokenizer.model, a GGUF file, a folder with one of them or vocab.json and merges.txt, or ORG/NAME of a hub"},
         {"text", "FILE", TOOL_STRING, &r.text, "the text, in place of TEXT"},
         {"plain", NULL, TOOL_FLAG, &r.plain, "take the spelling of control tokens as ordinary text"},
         {"around", NULL, TOOL_FLAG, &r.around, "with the tokens that the tokenizer puts in front of and behind a text"},

@@ -21,9 +21,13 @@ bool hub_name_safe(const char *name) {
     size_t n = strlen(name);
     if (n == 0 || n >= FP4_HUB_FILE || name[0] == '/' || name[n - 1] == '/')
         return false;
-    for (const char *p = name; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f || *p == '\\')
-            return false;
+    for (const char *p = name; *p;) {
+        char shown[FP4_ESCAPED];
+        size_t used = fp4_escape(p, (size_t)(name + n - p), shown);
+        if (*p == '\\' || strncmp(shown, p, used) != 0)
+            return false; /* control characters, or what hides or turns text: such a name would lie in every output */
+        p += used;
+    }
     for (const char *p = name; p; p = strchr(p, '/')) {
         p += *p == '/';
         size_t part = strcspn(p, "/");

@@ -80,7 +80,7 @@ static fp4_status read_entry(const struct hub *h, json_t *entry, struct fp4_hub_
     json_t *name = json_object_get(entry, "rfilename"), *lfs = json_object_get(entry, "lfs"), *size = json_object_get(entry, "size");
     const char *git = json_string_value(json_object_get(entry, "blobId")), *sha = json_string_value(json_object_get(lfs, "sha256"));
     if (!json_is_string(name) || strlen(json_string_value(name)) != json_string_length(name) || !hub_name_safe(json_string_value(name)))
-        return fp4_fail(FP4_ERR_FORMAT, "%s: the server lists a file named \"%.200s\", which could leave the cache; refused: look at HF_ENDPOINT",
+        return fp4_fail(FP4_ERR_FORMAT, "%s: the server lists a file named \"%.200s\", which could leave the cache or deceive its reader; refused: look at HF_ENDPOINT",
                         h->spec->repo, json_is_string(name) ? json_string_value(name) : "");
     if (json_is_object(lfs) && json_is_integer(json_object_get(lfs, "size")))
         size = json_object_get(lfs, "size");
