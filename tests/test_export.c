@@ -315,13 +315,24 @@ static double difference(const char *folder, const char *line, double *largest) 
     return most;
 }
 
-enum { MAX_MODELS = 16 };
+enum { MAX_MODELS = 24 };
 struct exported {
     size_t n;
-    char name[MAX_MODELS][64], folder[MAX_MODELS][256];
+    char name[MAX_MODELS][64], path[MAX_MODELS][256];
 };
 
-/* Every golden model of an architecture that transformers has, written by us. */
+static void export_one(struct fp4_model *m, const char *name, bool gguf, const char *scratch, struct exported *x) {
+    enum fp4_arch arch = fp4_model_config(m)->arch;
+    struct fp4_export o = {.dtype = FP4_F32, .shard_bytes = x->n % 4 ? 100000 : 0};
+    if (arch == FP4_ARCH_WRITEUP_D || (gguf && arch != FP4_ARCH_LLAMA) || x->n == MAX_MODELS)
+        return;
+    snprintf(x->name[x->n], sizeof x->name[0], "%.60s", name);
+    snprintf(x->path[x->n], sizeof x->path[0], "%s/%.60s%s", scratch, name, gguf ? ".gguf" : "");
+    must(gguf ? fp4_model_export_gguf(m, x->path[x->n], NULL, &o, NULL) : fp4_model_export(m, x->path[x->n], &o, NULL));
+    x->n++;
+}
+
+/* Every golden model of an architecture that transformers has, written by us: as a folder, and Llamas as GGUF files for transformers' own reader of these. */
 static void export_golden(const char *scratch, struct exported *x) {
     const char *root = golden_file("models");
     struct dirent **names;
@@ -333,12 +344,8 @@ static void export_golden(const char *scratch, struct exported *x) {
         snprintf(from, sizeof from, "%s/%s", root, names[i]->d_name);
         bool model = names[i]->d_name[0] != '.' && access(folder_file(from, "config.json"), R_OK) == 0;
         if (model && fp4_model_load(from, fp4_backend_cpu(), &m) == FP4_OK) {
-            if (fp4_model_config(m)->arch != FP4_ARCH_WRITEUP_D && x->n < MAX_MODELS) {
-                snprintf(x->name[x->n], sizeof x->name[0], "%.60s", names[i]->d_name);
-                snprintf(x->folder[x->n], sizeof x->folder[0], "%s/%.60s", scratch, names[i]->d_name);
-                must(fp4_model_export(m, x->folder[x->n], &(struct fp4_export){.dtype = FP4_F32, .shard_bytes = x->n % 2 ? 100000 : 0}, NULL));
-                x->n++;
-            }
+            for (int gguf = 0; gguf < 2; gguf++)
+                export_one(m, names[i]->d_name, gguf, scratch, x);
             fp4_model_free(m);
         }
         free(names[i]);
@@ -356,10 +363,10 @@ Test(export, transformers_computes_the_same_logits, .timeout = 300) {
     for (size_t i = 0; i < N_PROMPT; i++)
         snprintf(ids + strlen(ids), sizeof ids - strlen(ids), "%s%d", i ? "," : "", prompt[i]);
     for (size_t i = 0; i < x.n; i++)
-        arguments[1 + i] = x.folder[i];
+        arguments[1 + i] = x.path[i];
     char *text = python_output("transformers", "transformers_logits.py", arguments), *line = text;
     for (size_t i = 0; i < x.n; i++) {
-        double largest, most = difference(x.folder[i], line, &largest);
+        double largest, most = difference(x.path[i], line, &largest);
         struct vectors v;
         char path[1400];
         snprintf(path, sizeof path, "%s/%s", golden_file("models"), x.name[i]);
@@ -367,8 +374,8 @@ Test(export, transformers_computes_the_same_logits, .timeout = 300) {
         /* either side is one fp32 run: the golden models' bound for one, twice */
         double bound = 2 * (4 * vectors_deviation(&v, "logits") + 0x1p-22 * vectors_magnitude(&v, "logits"));
         vectors_close(&v);
-        printf("transformers, %s: largest logit difference %.3g of %.3g\n", x.name[i], most, largest);
-        cr_assert_leq(most, bound, "%s: logits differ by %g, more than %g", x.name[i], most, bound);
+        printf("transformers, %s: largest logit difference %.3g of %.3g\n", strrchr(x.path[i], '/') + 1, most, largest);
+        cr_assert_leq(most, bound, "%s: logits differ by %g, more than %g", x.path[i], most, bound);
         line = strchr(line, '\n') + 1;
     }
     free(text);

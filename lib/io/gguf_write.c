@@ -87,7 +87,7 @@ void gguf_put_string(struct gguf_pairs *p, const char *key, const char *value, s
     put_text(p, value, n);
 }
 
-void gguf_put_strings(struct gguf_pairs *p, const char *key, size_t n, gguf_string_at at, const void *context) {
+void gguf_put_strings(struct gguf_pairs *p, const char *key, size_t n, gguf_string_at at, void *context) {
     put_array(p, key, GGUF_STRING, n);
     for (size_t i = 0; i < n; i++) {
         size_t bytes = 0;
@@ -124,7 +124,7 @@ static void copy_scalar(struct gguf_pairs *p, const struct fp4_meta *m) {
     put_number(p, (uint64_t)m->integer, 8);
 }
 
-static const char *string_of(const void *context, size_t i, size_t *bytes) {
+static const char *string_of(void *context, size_t i, size_t *bytes) {
     const char *s = "";
     *bytes = 0;
     return fp4_gguf_array_string(context, i, &s, bytes) == FP4_OK ? s : "";
@@ -136,7 +136,7 @@ void gguf_put_copy(struct gguf_pairs *p, const struct fp4_meta *m) {
     if (m->kind != FP4_META_ARRAY) {
         copy_scalar(p, m);
     } else if (e->element == GGUF_STRING) {
-        gguf_put_strings(p, m->key, m->length, string_of, m);
+        gguf_put_strings(p, m->key, m->length, string_of, (void *)(uintptr_t)m);
     } else if (e->element == GGUF_ARRAY) {
         if (p->status == FP4_OK)
             p->status = fp4_fail(FP4_ERR_UNSUPPORTED, "key %s: an array of arrays cannot be copied", m->key);

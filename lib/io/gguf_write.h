@@ -16,8 +16,8 @@ void gguf_put_f32(struct gguf_pairs *p, const char *key, float value);
 void gguf_put_bool(struct gguf_pairs *p, const char *key, bool value);
 void gguf_put_string(struct gguf_pairs *p, const char *key, const char *value, size_t n);
 /* Strings i of n by a callback; the bytes are copied at once. */
-typedef const char *(*gguf_string_at)(const void *context, size_t i, size_t *bytes);
-void gguf_put_strings(struct gguf_pairs *p, const char *key, size_t n, gguf_string_at at, const void *context);
+typedef const char *(*gguf_string_at)(void *context, size_t i, size_t *bytes);
+void gguf_put_strings(struct gguf_pairs *p, const char *key, size_t n, gguf_string_at at, void *context);
 void gguf_put_i32s(struct gguf_pairs *p, const char *key, size_t n, const int32_t *values);
 void gguf_put_f32s(struct gguf_pairs *p, const char *key, size_t n, const float *values);
 /* A pair of an opened file as it is. FP4_ERR_UNSUPPORTED: an array of arrays. */

@@ -2,50 +2,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/model/gguf_layout.h"
 #include "lib/model/weights.h"
-
-/* GGUF's names of a block's parts and ours; ".weight" or ".bias" follows. */
-static const struct { const char *ours, *theirs; } block_names[] = {
-    {"input_layernorm.", "attn_norm."},    {"self_attn.q_proj.", "attn_q."},      {"self_attn.k_proj.", "attn_k."},
-    {"self_attn.v_proj.", "attn_v."},      {"self_attn.o_proj.", "attn_output."}, {"post_attention_layernorm.", "ffn_norm."},
-    {"mlp.gate_proj.", "ffn_gate."},       {"mlp.up_proj.", "ffn_up."},           {"mlp.down_proj.", "ffn_down."},
-};
-
-static void gguf_name(const char *ours, char *out, size_t size) {
-    size_t layer;
-    int end = 0;
-    if (strcmp(ours, "model.embed_tokens.weight") == 0)
-        snprintf(out, size, "token_embd.weight");
-    else if (strcmp(ours, "model.norm.weight") == 0)
-        snprintf(out, size, "output_norm.weight");
-    else if (strcmp(ours, "lm_head.weight") == 0)
-        snprintf(out, size, "output.weight");
-    else
-        snprintf(out, size, "%s", ours);
-    if (sscanf(ours, "model.layers.%zu.%n", &layer, &end) != 1 || end == 0)
-        return;
-    for (size_t i = 0; i < sizeof block_names / sizeof *block_names; i++) {
-        size_t n = strlen(block_names[i].ours);
-        if (strncmp(ours + end, block_names[i].ours, n) == 0)
-            snprintf(out, size, "blk.%zu.%s%s", layer, block_names[i].theirs, ours + end + n);
-    }
-}
 
 /* Name of a parameter in a checkpoint. The files on the hub of OPT's makers leave out OPT's outermost "model.". */
 static void stored_name(const struct fp4_checkpoint *c, bool gguf, const char *ours, char *out, size_t size) {
     static const char outer[] = "model.decoder.";
     snprintf(out, size, "%s", ours);
     if (gguf)
-        gguf_name(ours, out, size);
+        fp4_gguf_name(ours, out, size);
     else if (strncmp(ours, outer, strlen(outer)) == 0 && !fp4_checkpoint_find(c, "model.decoder.embed_tokens.weight"))
         snprintf(out, size, "%s", ours + strlen("model."));
-}
-
-static bool is_rotated(const struct fp4_model *m, size_t param) {
-    for (size_t i = 0; i < m->n_linear; i++)
-        if ((m->linear[i].param == param || m->linear[i].bias == param) && (m->linear[i].kind == FP4_LIN_Q || m->linear[i].kind == FP4_LIN_K))
-            return true;
-    return false;
 }
 
 static bool has_shape(const struct fp4_stored *t, const struct fp4_param *p) {
@@ -65,7 +32,7 @@ static fp4_status attach(struct fp4_model *m, const char *path, bool gguf) {
         if (!has_shape(t, p))
             return fp4_fail(FP4_ERR_FORMAT, "%s: tensor %s has shape [%zu%s%zu] in %d dimensions; the configuration asks for [%zu, %zu]", path,
                             name, t->shape[0], t->n_dims > 1 ? ", " : " x ", t->n_dims > 1 ? t->shape[1] : (size_t)1, t->n_dims, p->rows, p->cols);
-        m->store->source[i] = (struct fp4_source){.stored = t, .interleaved = gguf && is_rotated(m, i)};
+        m->store->source[i] = (struct fp4_source){.stored = t, .interleaved = gguf && fp4_gguf_interleaved(m, i)};
     }
     return FP4_OK;
 }

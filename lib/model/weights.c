@@ -1,5 +1,6 @@
 /* Weights that stay in their file: one block at a time is converted into a buffer, and parameters' `data` point into it while it is there. */
 #include "lib/model/weights.h"
+#include "lib/model/gguf_layout.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,20 +21,6 @@ static void advise(const struct fp4_stored *t, int advice) {
 }
 
 /* ---- reading ---- */
-
-/* GGUF interleaves the halves of each query and key head: its row r is row (r mod 2)·D/2 + r div 2 of the checkpoint. */
-static fp4_status deinterleave(size_t rows, size_t cols, size_t head_dim, float *x) {
-    float *head;
-    FP4_TRY(FP4_NEW(head, head_dim * cols));
-    for (size_t first = 0; first + head_dim <= rows; first += head_dim) {
-        float *at = x + first * cols;
-        memcpy(head, at, head_dim * cols * sizeof *x);
-        for (size_t r = 0; r < head_dim; r++)
-            memcpy(at + (r % 2 * head_dim / 2 + r / 2) * cols, head + r * cols, cols * sizeof *x);
-    }
-    fp4_free(head);
-    return FP4_OK;
-}
 
 /* A tensor with NaN or infinity: an error, or one warning. */
 static fp4_status note_nonfinite(struct fp4_store *s, size_t param, size_t count, size_t of) {
@@ -62,7 +49,7 @@ fp4_status fp4_store_read(const struct fp4_model *m, size_t param, float *host) 
     FP4_TRY(note_nonfinite(s, param, nonfinite, p->elements));
     if (!source->interleaved)
         return FP4_OK;
-    return p->rows == 1 ? deinterleave(p->cols, 1, m->config.head_dim, host) : deinterleave(p->rows, p->cols, m->config.head_dim, host);
+    return fp4_gguf_reorder(p, m->config.head_dim, false, host);
 }
 
 /* The present values, host: of the overlay where it holds them. */

@@ -45,8 +45,10 @@ void vocab_free(struct vocab *v);
 
 /* The document of a tokenizer.json, a new reference; its ids are equal to the source's. */
 fp4_status vocab_to_json(const char *path, const struct vocab *v, json_t **out);
-/* tokenizer.ggml.* */
-fp4_status vocab_to_gguf(const struct vocab *v, struct gguf_pairs *pairs);
+/* tokenizer.ggml.*, with n_vocab tokens: an id without a token becomes an unused one, as converters to GGUF fill up a padded vocabulary. */
+fp4_status vocab_to_gguf(const struct vocab *v, size_t n_vocab, struct gguf_pairs *pairs);
+/* All of it for a model of this configuration from where its tokenizer is: a GGUF file's keys as they are, or a tokenizer.json in the folder. */
+fp4_status vocab_pairs(const char *source, const struct fp4_config *config, struct gguf_pairs *pairs);
 
 /* Known pre-tokenizers of byte-level vocabularies: by GGUF's name, new reference, NULL when it is not known; and the other way. */
 json_t *vocab_pre_tokenizer(const char *pre);

@@ -84,10 +84,21 @@ fp4_status vocab_from_gguf(const char *path, const struct fp4_checkpoint *c, str
 
 /* ---- writing ---- */
 
-static const char *token_at(const void *context, size_t i, size_t *bytes) {
-    const struct vocab *v = context;
-    *bytes = v->tokens[i].text ? v->tokens[i].bytes : 0;
-    return v->tokens[i].text ? v->tokens[i].text : "";
+struct padded {
+    const struct vocab *v;
+    char name[32]; /* of an id without a token */
+};
+
+static bool has_token(const struct vocab *v, size_t i) { return i < v->n_tokens && v->tokens[i].text; }
+
+static const char *token_at(void *context, size_t i, size_t *bytes) {
+    struct padded *p = context;
+    if (has_token(p->v, i)) {
+        *bytes = p->v->tokens[i].bytes;
+        return p->v->tokens[i].text;
+    }
+    *bytes = (size_t)snprintf(p->name, sizeof p->name, "[PAD%zu]", i);
+    return p->name;
 }
 
 struct joined {
@@ -95,8 +106,8 @@ struct joined {
     char *text; /* room for the longest merge */
 };
 
-static const char *merge_at(const void *context, size_t i, size_t *bytes) {
-    const struct joined *j = context;
+static const char *merge_at(void *context, size_t i, size_t *bytes) {
+    struct joined *j = context;
     const struct vocab_merge *m = &j->v->merges[i];
     memcpy(j->text, m->left, m->left_bytes);
     j->text[m->left_bytes] = ' ';
@@ -118,32 +129,33 @@ static fp4_status put_merges(const struct vocab *v, struct gguf_pairs *pairs) {
     return FP4_OK;
 }
 
-static fp4_status put_arrays(const struct vocab *v, struct gguf_pairs *pairs) {
+static fp4_status put_arrays(const struct vocab *v, size_t n_vocab, struct gguf_pairs *pairs) {
+    struct padded p = {.v = v};
     int32_t *types;
     float *scores = NULL;
-    FP4_TRY(FP4_NEW(types, v->n_tokens));
-    fp4_status status = FP4_NEW(scores, v->n_tokens);
-    for (size_t i = 0; i < v->n_tokens && status == FP4_OK; i++) {
-        types[i] = v->tokens[i].text ? v->tokens[i].type : VOCAB_UNUSED;
-        scores[i] = v->tokens[i].score;
+    FP4_TRY(FP4_NEW(types, n_vocab));
+    fp4_status status = FP4_NEW(scores, n_vocab);
+    for (size_t i = 0; i < n_vocab && status == FP4_OK; i++) {
+        types[i] = has_token(v, i) ? v->tokens[i].type : VOCAB_UNUSED;
+        scores[i] = has_token(v, i) ? v->tokens[i].score : 0;
     }
     if (status == FP4_OK) {
-        gguf_put_strings(pairs, "tokenizer.ggml.tokens", v->n_tokens, token_at, v);
+        gguf_put_strings(pairs, "tokenizer.ggml.tokens", n_vocab, token_at, &p);
         if (v->kind == VOCAB_PIECES)
-            gguf_put_f32s(pairs, "tokenizer.ggml.scores", v->n_tokens, scores);
-        gguf_put_i32s(pairs, "tokenizer.ggml.token_type", v->n_tokens, types);
+            gguf_put_f32s(pairs, "tokenizer.ggml.scores", n_vocab, scores);
+        gguf_put_i32s(pairs, "tokenizer.ggml.token_type", n_vocab, types);
     }
     fp4_free(types);
     fp4_free(scores);
     return status;
 }
 
-fp4_status vocab_to_gguf(const struct vocab *v, struct gguf_pairs *pairs) {
+fp4_status vocab_to_gguf(const struct vocab *v, size_t n_vocab, struct gguf_pairs *pairs) {
     bool pieces = v->kind == VOCAB_PIECES;
     const char *model = pieces ? "llama" : "gpt2", *pre = pieces ? "default" : v->pre;
     gguf_put_string(pairs, "tokenizer.ggml.model", model, strlen(model));
     gguf_put_string(pairs, "tokenizer.ggml.pre", pre, strlen(pre));
-    FP4_TRY(put_arrays(v, pairs));
+    FP4_TRY(put_arrays(v, n_vocab, pairs));
     if (!pieces)
         FP4_TRY(put_merges(v, pairs));
     for (size_t i = 0; i < VOCAB_IDS; i++)

@@ -92,6 +92,8 @@ static fp4_status read_kind(const char *path, const json_t *root, const json_t *
     }
     v->kind = VOCAB_BYTE_LEVEL;
     v->pre = vocab_pre_name(pre);
+    if (v->pre && json_is_true(json_object_get(model, "ignore_merges")) != vocab_pre_ignores_merges(v->pre))
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: this model.ignore_merges with the pre_tokenizer that GGUF calls %s has no name there", path, v->pre);
     if (!v->pre || (normalizer && !json_is_null(normalizer)))
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: this %s has no name in GGUF here; those of GPT-2, SmolLM and Llama 3 have", path, v->pre ? "normalizer" : "pre_tokenizer");
     return FP4_OK;

@@ -37,22 +37,10 @@ struct candidate {
 
 static int compare(double a, double b) { return (a > b) - (a < b); }
 
-/* Higher scores first; then longer left and right parts, in characters; then the token that stands first, and its parts by id. transformers'
- * conversion of sentencepiece models has this order. */
-static size_t characters(const char *s, size_t n) {
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += ((uint8_t)s[i] & 0xc0) != 0x80;
-    return count;
-}
-
+/* Higher scores first; then the token that stands first, and its parts by id: the order in which Hugging Face's tokenizers has Llama 2's merges. */
 static int earlier(const void *a, const void *b) {
     const struct candidate *x = a, *y = b;
     int by = compare((double)y->score, (double)x->score);
-    if (by == 0)
-        by = compare((double)characters(y->merge.left, y->merge.left_bytes), (double)characters(x->merge.left, x->merge.left_bytes));
-    if (by == 0)
-        by = compare((double)characters(y->merge.right, y->merge.right_bytes), (double)characters(x->merge.right, x->merge.right_bytes));
     if (by == 0)
         by = compare((double)x->token, (double)y->token);
     if (by == 0)

@@ -151,5 +151,8 @@ struct fp4_export {
  * their index, generation_config.json, and config.json last. Streams: takes the memory of the largest tensor. Equal models give equal bytes. Each file
  * appears whole or not at all. *bytes (may be NULL): of the weights. */
 fp4_status fp4_model_export(struct fp4_model *m, const char *folder, const struct fp4_export *o, uint64_t *bytes);
+/* As a GGUF file (version 3, architecture llama: FP4_ERR_UNSUPPORTED for the families that llama.cpp has not, OPT and the training write-up's net), tensors named
+ * and ordered as llama.cpp reads them. tokenizer: where the model's is, as for fp4_tokenizer_export (a folder needs tokenizer.json); NULL: a file without one. */
+fp4_status fp4_model_export_gguf(struct fp4_model *m, const char *path, const char *tokenizer, const struct fp4_export *o, uint64_t *bytes);
 
 #endif

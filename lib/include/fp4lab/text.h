@@ -34,6 +34,10 @@ size_t fp4_token_bytes(const struct fp4_tokenizer *t, int32_t id);
 fp4_status fp4_utf8_repair(const char *text, size_t bytes, char **out, size_t *out_bytes);
 /* True when the id is a control token. */
 bool fp4_token_is_special(const struct fp4_tokenizer *t, int32_t id);
+/* Puts the tokenizer of a model (a GGUF file, a folder, or a file in one) into a checkpoint folder: a folder's tokenizer files as they are, a GGUF file's as a
+ * tokenizer.json that gives the same ids, with tokenizer_config.json. folder NULL: only checks that it can be done. *found: false when the source has no
+ * tokenizer. FP4_ERR_UNSUPPORTED names what a tokenizer.json has no form for, or what this library does not know. */
+fp4_status fp4_tokenizer_export(const char *source, const char *folder, bool *found);
 
 /* ---- the generated corpus ----
  * A seeded hidden-state source over a small vocabulary of words whose exact entropy per token is computable by the

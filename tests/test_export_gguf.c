@@ -1,0 +1,394 @@
+/* GGUF files that fp4lab writes: read back by its own reader and by the gguf package; vocabularies on their way between files. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fp4lab/model.h"
+#include "lib/text/vocab.h"
+#include "tests/folders.h"
+#include "tests/support.h"
+
+static struct fp4_config config_of(int variant) {
+    struct fp4_config c = {.arch = FP4_ARCH_LLAMA, .n_vocab = 96, .n_embd = 64, .n_layer = 2, .n_head = 4, .n_kv_head = 2, .head_dim = 16, .n_ff = 128, .n_ctx = 64,
+                           .norm_eps = 1e-5f, .rope_theta = 1e4, .tied_head = true, .bos_id = 1, .eos_id = 2, .add_bos = true};
+    if (variant == 1) {
+        c.tied_head = false;
+        c.head_dim = 24; /* unlike width over heads */
+        c.attention_bias = c.mlp_bias = true;
+        c.rope = (struct fp4_rope){.kind = FP4_ROPE_LINEAR, .factor = 4};
+    }
+    if (variant == 2) {
+        c.n_kv_head = 1;
+        c.rope = (struct fp4_rope){FP4_ROPE_LLAMA3, 8, 1, 4, 8192, {0}};
+        c.bos_id = c.eos_id = -1;
+        c.add_bos = false;
+    }
+    return c;
+}
+enum { VARIANTS = 3 };
+
+/* Vectors get values of their own too: initial biases are 0 and norms 1. */
+static struct fp4_model *model_of(const struct fp4_config *c) {
+    struct fp4_model *m;
+    must(fp4_model_create(c, 7, fp4_backend_cpu(), &m));
+    for (size_t i = 0; i < fp4_model_n_params(m); i++) {
+        struct fp4_param *p = fp4_model_param(m, i);
+        float *x;
+        must(FP4_NEW(x, p->elements));
+        fp4_random_normal(&(struct fp4_random){.seed = 3, .stream = FP4_STREAM_TEST, .layer = (uint32_t)i}, 0, p->elements, x);
+        must(fp4_model_set(m, p, x));
+        fp4_free(x);
+    }
+    return m;
+}
+
+static void params_equal(struct fp4_model *a, struct fp4_model *b) {
+    char x[65], y[65];
+    cr_assert_eq(fp4_model_n_params(a), fp4_model_n_params(b));
+    must(fp4_model_hash(a, x));
+    must(fp4_model_hash(b, y));
+    cr_assert_str_eq(x, y);
+}
+
+static void logits_of(struct fp4_model *m, float *logits) {
+    static const int32_t ids[] = {1, 7, 9, 30, 81, 2};
+    must(fp4_model_logits(m, ids, 6, 1, logits));
+}
+
+/* ---- what our reader finds ---- */
+
+Test(export_gguf, the_model_comes_back) {
+    for (int v = 0; v < VARIANTS; v++) {
+        struct fp4_config c = config_of(v);
+        char folder[FOLDER_MAX];
+        struct fp4_model *m = model_of(&c), *back;
+        float want[96], got[96];
+        folder_make(folder);
+        const char *path = folder_file(folder, "x.gguf"), *again = folder_file(folder, "y.gguf");
+        must(fp4_model_export_gguf(m, path, NULL, &(struct fp4_export){.dtype = FP4_F32}, NULL));
+        must(fp4_model_load(path, fp4_backend_cpu(), &back));
+        params_equal(m, back);
+        logits_of(m, want);
+        logits_of(back, got);
+        cr_assert_arr_eq(got, want, sizeof want, "configuration %d", v);
+        const struct fp4_config *found = fp4_model_config(back);
+        cr_assert(found->bos_id == c.bos_id && found->eos_id == c.eos_id && found->add_bos == c.add_bos && found->n_ctx == c.n_ctx, "configuration %d", v);
+        must(fp4_model_export_gguf(back, again, NULL, &(struct fp4_export){.dtype = FP4_F32}, NULL));
+        cr_assert(files_equal(path, again), "an export of an export");
+        fp4_model_free(back);
+        fp4_model_free(m);
+        folder_remove(folder);
+    }
+}
+
+/* A 16-bit file gives what a 16-bit folder gives, but for vectors, which stay fp32 as llama.cpp has them. */
+Test(export_gguf, matrices_are_rounded_and_vectors_are_not) {
+    static const enum fp4_dtype types[] = {FP4_BF16, FP4_F16};
+    struct fp4_config c = config_of(1);
+    struct fp4_model *m = model_of(&c), *a, *b;
+    for (size_t t = 0; t < 2; t++) {
+        char folder[FOLDER_MAX];
+        folder_make(folder);
+        struct fp4_export o = {.dtype = types[t]};
+        must(fp4_model_export_gguf(m, folder_file(folder, "x.gguf"), NULL, &o, NULL));
+        must(fp4_model_export(m, folder_file(folder, "x"), &o, NULL));
+        must(fp4_model_load(folder_file(folder, "x.gguf"), fp4_backend_cpu(), &a));
+        must(fp4_model_load(folder_file(folder, "x"), fp4_backend_cpu(), &b));
+        for (size_t i = 0; i < fp4_model_n_params(m); i++) {
+            struct fp4_param *p = fp4_model_param(m, i);
+            float *x, *y;
+            must(FP4_NEW(x, p->elements));
+            must(FP4_NEW(y, p->elements));
+            must(fp4_model_get(a, fp4_model_param(a, i), x));
+            must(fp4_model_get(p->rows > 1 ? b : m, fp4_model_param(p->rows > 1 ? b : m, i), y));
+            cr_assert_arr_eq(x, y, p->elements * sizeof *x, "%s", p->name);
+            fp4_free(x);
+            fp4_free(y);
+        }
+        fp4_model_free(a);
+        fp4_model_free(b);
+        folder_remove(folder);
+    }
+    fp4_model_free(m);
+}
+
+Test(export_gguf, eight_bits) {
+    struct fp4_config c = config_of(0);
+    c.n_embd = 48; /* no multiple of 32: F16 */
+    c.head_dim = 12;
+    struct fp4_model *m = model_of(&c), *back;
+    struct fp4_checkpoint *file;
+    char folder[FOLDER_MAX];
+    folder_make(folder);
+    const char *path = folder_file(folder, "x.gguf");
+    must(fp4_model_export_gguf(m, path, NULL, &(struct fp4_export){.dtype = FP4_GGUF_Q8_0}, NULL));
+    must(fp4_checkpoint_open(path, &file));
+    cr_assert_eq(fp4_checkpoint_find(file, "blk.0.attn_q.weight")->dtype, FP4_F16);
+    cr_assert_eq(fp4_checkpoint_find(file, "blk.0.ffn_down.weight")->dtype, FP4_GGUF_Q8_0);
+    cr_assert_eq(fp4_checkpoint_find(file, "output_norm.weight")->dtype, FP4_F32);
+    fp4_checkpoint_close(file);
+    must(fp4_model_load(path, fp4_backend_cpu(), &back));
+    struct fp4_param *p = fp4_model_find_param(m, "model.layers.0.mlp.down_proj.weight");
+    const float *x = p->data, *y = fp4_model_find_param(back, p->name)->data;
+    for (size_t i = 0; i < p->elements; i += 32) {
+        float amax = 0;
+        for (size_t j = i; j < i + 32; j++)
+            amax = x[j] > amax ? x[j] : -x[j] > amax ? -x[j] : amax;
+        for (size_t j = i; j < i + 32; j++) { /* half a step of amax/127; the step itself is off by 2⁻¹¹ of it */
+            float error = x[j] > y[j] ? x[j] - y[j] : y[j] - x[j];
+            cr_assert_leq(error, amax / 127 * (0.5f + 127 * 0x1p-11f), "element %zu: %g, not %g", j, (double)y[j], (double)x[j]);
+        }
+    }
+    fp4_model_free(back);
+    fp4_model_free(m);
+    folder_remove(folder);
+}
+
+Test(export_gguf, refusals) {
+    struct fp4_config c = config_of(0);
+    struct fp4_model *m = model_of(&c);
+    char folder[FOLDER_MAX];
+    folder_make(folder);
+    const char *path = folder_file(folder, "x.gguf");
+    must(fp4_write_file(path, "mine", 4));
+    cr_assert_eq(fp4_model_export_gguf(m, path, NULL, &(struct fp4_export){.dtype = FP4_F32}, NULL), FP4_ERR_ARG);
+    cr_assert_not_null(strstr(fp4_last_error(), "--force"), "%s", fp4_last_error());
+    must(fp4_model_export_gguf(m, path, NULL, &(struct fp4_export){.dtype = FP4_F32, .force = true}, NULL));
+    cr_assert_eq(fp4_model_export_gguf(m, folder_file(folder, "y"), NULL, &(struct fp4_export){.dtype = FP4_F64}, NULL), FP4_ERR_ARG);
+    cr_assert_eq(fp4_model_export_gguf(m, folder_file(folder, "y"), folder, &(struct fp4_export){.dtype = FP4_F32}, NULL), FP4_ERR_IO, "no tokenizer.json");
+    fp4_model_free(m);
+    c.arch = FP4_ARCH_WRITEUP_D;
+    c.n_kv_head = c.n_head;
+    m = model_of(&c);
+    cr_assert_eq(fp4_model_export_gguf(m, folder_file(folder, "y"), NULL, &(struct fp4_export){.dtype = FP4_F32}, NULL), FP4_ERR_UNSUPPORTED);
+    cr_assert_not_null(strstr(fp4_last_error(), "llama.cpp"), "%s", fp4_last_error());
+    fp4_model_free(m);
+    folder_remove(folder);
+}
+
+/* ---- the gguf package ---- */
+
+static json_t *json_of(char *text) {
+    json_error_t error;
+    json_t *root = json_loads(text, JSON_DISABLE_EOF_CHECK, &error);
+    cr_assert_not_null(root, "%s: %s", error.text, text);
+    free(text);
+    return root;
+}
+
+static void check_tensors(const char *path, const json_t *seen) {
+    struct fp4_checkpoint *c;
+    must(fp4_checkpoint_open(path, &c));
+    cr_assert_eq(json_object_size(seen), fp4_checkpoint_count(c));
+    for (size_t i = 0; i < fp4_checkpoint_count(c); i++) {
+        const struct fp4_stored *t = fp4_checkpoint_at(c, i);
+        const json_t *theirs = json_object_get(seen, t->name);
+        char hex[65];
+        float *x;
+        must(FP4_NEW(x, t->elements));
+        must(fp4_stored_to_f32(t, 0, t->elements, x));
+        must(fp4_sha256_buffer(x, t->elements * sizeof *x, hex));
+        cr_assert_str_eq(json_string_value(json_object_get(theirs, "sha256")), hex, "%s", t->name);
+        cr_assert_str_eq(json_string_value(json_object_get(theirs, "type")), t->type_name, "%s", t->name);
+        cr_assert_eq((size_t)json_integer_value(json_array_get(json_object_get(theirs, "shape"), 0)), t->shape[0]);
+        fp4_free(x);
+    }
+    fp4_checkpoint_close(c);
+}
+
+Test(export_gguf, the_gguf_package_reads_the_same, .timeout = 120) {
+    static const struct {
+        const char *name;
+        enum fp4_dtype type;
+    } types[] = {{"f32.gguf", FP4_F32}, {"bf16.gguf", FP4_BF16}, {"f16.gguf", FP4_F16}, {"q8_0.gguf", FP4_GGUF_Q8_0}};
+    char folder[FOLDER_MAX];
+    folder_make(folder);
+    for (int v = 0; v < VARIANTS; v++) {
+        struct fp4_config c = config_of(v);
+        struct fp4_model *m = model_of(&c);
+        for (size_t t = 0; t < 4; t++) {
+            const char *path = folder_file(folder, types[t].name);
+            must(fp4_model_export_gguf(m, path, NULL, &(struct fp4_export){.dtype = types[t].type, .force = true}, NULL));
+            json_t *seen = json_of(python_output("gguf", "gguf_values.py", (const char *const[]){path, NULL}));
+            check_tensors(path, json_object_get(seen, "tensors"));
+            json_t *fields = json_object_get(seen, "fields");
+            cr_assert_str_eq(json_string_value(json_object_get(fields, "general.architecture")), "llama");
+            cr_assert_eq((size_t)json_integer_value(json_object_get(fields, "llama.block_count")), c.n_layer);
+            cr_assert_eq((size_t)json_integer_value(json_object_get(fields, "llama.attention.key_length")), c.head_dim);
+            json_decref(seen);
+            if (t == 0)
+                continue;
+            const char *f32 = folder_file(folder, types[0].name);
+            seen = json_of(python_output("gguf", "gguf_requantize.py", (const char *const[]){f32, path, NULL}));
+            cr_assert_eq(json_integer_value(json_object_get(seen, "mismatches")), 0, "%s: not the bytes that the gguf package makes", types[t].name);
+            cr_assert_gt(json_integer_value(json_object_get(seen, "tensors")), 0);
+            json_decref(seen);
+        }
+        fp4_model_free(m);
+    }
+    folder_remove(folder);
+}
+
+/* ---- vocabularies ---- */
+
+/* "a b" as ["a","b"]; the order of keys and offsets do not matter. */
+static json_t *plain_merges(const json_t *merges) {
+    json_t *out = json_array(), *m;
+    size_t i;
+    json_array_foreach(merges, i, m) {
+        const char *text = json_string_value(m), *blank = text ? strchr(text + 1, ' ') : NULL;
+        json_array_append_new(out, text ? json_pack("[s%,s]", text, (size_t)(blank - text), blank + 1) : json_incref(m));
+    }
+    return out;
+}
+
+static void same(const json_t *a, const json_t *b, const char *what) { cr_assert(json_equal((json_t *)(uintptr_t)a, (json_t *)(uintptr_t)b), "%s", what); }
+
+static json_t *read_json(const char *path) {
+    json_error_t error;
+    json_t *root = json_load_file(path, 0, &error);
+    cr_assert_not_null(root, "%s: %s", path, error.text);
+    return root;
+}
+
+/* A tokenizer.json goes into a GGUF file with a small model of its vocabulary, and comes back. */
+static void there_and_back(const char *name, size_t n_vocab, size_t padding, char folder[FOLDER_MAX]) {
+    char relative[64];
+    snprintf(relative, sizeof relative, "tokenizers/%s", name);
+    const char *source = golden_file(relative);
+    struct fp4_config c = config_of(0);
+    struct fp4_model *m;
+    bool found;
+    c.n_vocab = n_vocab + padding;
+    c.n_embd = 32, c.head_dim = 8;
+    c.add_bos = false; /* but for what tokenizer.json says */
+    must(fp4_model_create(&c, 1, fp4_backend_cpu(), &m));
+    folder_make(folder);
+    must(fp4_model_export_gguf(m, folder_file(folder, "x.gguf"), source, &(struct fp4_export){.dtype = FP4_F16}, NULL));
+    must(fp4_tokenizer_export(folder_file(folder, "x.gguf"), folder, &found));
+    cr_assert(found);
+    fp4_model_free(m);
+    json_t *want = read_json(folder_file(source, "tokenizer.json")), *got = read_json(folder_file(folder, "tokenizer.json"));
+    json_t *a = json_object_get(want, "model"), *b = json_object_get(got, "model");
+    json_t *merges = plain_merges(json_object_get(a, "merges"));
+    for (size_t i = 0; i < padding; i++) {
+        char pad[32];
+        snprintf(pad, sizeof pad, "[PAD%zu]", n_vocab + i);
+        cr_assert_eq((size_t)json_integer_value(json_object_get(json_object_get(b, "vocab"), pad)), n_vocab + i);
+        json_object_del(json_object_get(b, "vocab"), pad);
+    }
+    same(json_object_get(a, "vocab"), json_object_get(b, "vocab"), "vocab");
+    same(merges, json_object_get(b, "merges"), "merges");
+    same(json_object_get(want, "normalizer"), json_object_get(got, "normalizer"), "normalizer");
+    same(json_object_get(want, "added_tokens"), json_object_get(got, "added_tokens"), "added_tokens");
+    same(json_object_get(a, "unk_token"), json_object_get(b, "unk_token"), "unk_token");
+    same(json_object_get(a, "byte_fallback"), json_object_get(b, "byte_fallback"), "byte_fallback");
+    json_decref(merges);
+    json_decref(want);
+    json_decref(got);
+    golden_count("tokenizers", 1);
+}
+
+static const struct {
+    const char *name;
+    size_t n_vocab, padding;
+} goldens[] = {{"gpt2", 50257, 47}, {"smollm2", 49152, 0}, {"llama2", 32000, 0}};
+enum { N_GOLDENS = sizeof goldens / sizeof *goldens };
+
+Test(export_gguf, vocabularies_there_and_back) {
+    for (size_t i = 0; i < N_GOLDENS; i++) {
+        char folder[FOLDER_MAX];
+        there_and_back(goldens[i].name, goldens[i].n_vocab, goldens[i].padding, folder);
+        folder_remove(folder);
+    }
+}
+
+/* The whole vocabulary, its kinds and merges, as the first file had them. */
+Test(export_gguf, a_gguf_files_tokenizer_is_copied_as_it_is) {
+    char folder[FOLDER_MAX];
+    struct fp4_checkpoint *a, *b;
+    struct fp4_model *m;
+    there_and_back("smollm2", 49152, 0, folder);
+    const char *first = folder_file(folder, "x.gguf"), *second = folder_file(folder, "y.gguf");
+    must(fp4_model_load(first, fp4_backend_cpu(), &m));
+    must(fp4_model_export_gguf(m, second, first, &(struct fp4_export){.dtype = FP4_F16}, NULL));
+    cr_assert(files_equal(first, second));
+    fp4_model_free(m);
+    must(fp4_checkpoint_open(first, &a));
+    must(fp4_checkpoint_open(second, &b));
+    cr_assert_eq(fp4_gguf_meta_count(a), fp4_gguf_meta_count(b));
+    cr_assert_eq(fp4_gguf_meta_find(b, "tokenizer.ggml.merges")->length, 48900);
+    fp4_checkpoint_close(a);
+    fp4_checkpoint_close(b);
+    folder_remove(folder);
+}
+
+/* Merges by scores are sentencepiece's: a small case by hand. "abc" can be made of a+bc or ab+c; b+c scores more than a+b. */
+Test(export_gguf, merges_come_from_scores) {
+    static struct vocab_token tokens[] = {{"a", 1, VOCAB_NORMAL, 0}, {"b", 1, VOCAB_NORMAL, 0}, {"c", 1, VOCAB_NORMAL, 0}, {"ab", 2, VOCAB_NORMAL, -2},
+                                          {"bc", 2, VOCAB_NORMAL, -1}, {"abc", 3, VOCAB_NORMAL, -3}, {NULL, 0, VOCAB_UNUSED, 0}, {"xc", 2, VOCAB_NORMAL, 5}};
+    static const char *const want[] = {"b c", "a b", "a bc", "ab c"};
+    struct vocab v = {.kind = VOCAB_PIECES, .tokens = tokens, .n_tokens = 8};
+    must(vocab_merges_from_scores(&v));
+    cr_assert_eq(v.n_merges, 4);
+    for (size_t i = 0; i < 4; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%.*s %.*s", (int)v.merges[i].left_bytes, v.merges[i].left, (int)v.merges[i].right_bytes, v.merges[i].right);
+        cr_assert_str_eq(text, want[i]);
+    }
+    must(vocab_scores_from_merges(&v));
+    cr_assert_eq(tokens[4].score, 0.0f);
+    cr_assert_eq(tokens[3].score, -1.0f);
+    cr_assert_eq(tokens[5].score, -2.0f, "the first rank that makes it");
+    fp4_free(v.merges);
+}
+
+Test(export_gguf, pre_tokenizers_have_names) {
+    static const char *const names[] = {"gpt-2", "smollm", "llama-bpe"};
+    for (size_t i = 0; i < 3; i++) {
+        json_t *pre = vocab_pre_tokenizer(names[i]);
+        cr_assert_str_eq(vocab_pre_name(pre), names[i]);
+        json_object_set_new(pre, "another", json_true());
+        cr_assert_null(vocab_pre_name(pre), "not what GGUF's name says");
+        json_decref(pre);
+    }
+    cr_assert_null(vocab_pre_tokenizer("qwen2"));
+}
+
+Test(export_gguf, tokenizers_gives_the_same_ids, .timeout = 300) {
+    for (size_t i = 0; i < N_GOLDENS; i++) {
+        char folder[FOLDER_MAX], relative[64];
+        snprintf(relative, sizeof relative, "tokenizers/%s/tokenizer.json", goldens[i].name);
+        there_and_back(goldens[i].name, goldens[i].n_vocab, 0, folder);
+        const char *const arguments[] = {golden_file(relative), folder_file(folder, "tokenizer.json"), golden_file("tokenizers/torture.jsonl"), NULL};
+        json_t *seen = json_of(python_output("tokenizers", "tokenizers_agree.py", arguments));
+        cr_assert_gt(json_integer_value(json_object_get(seen, "texts")), 100);
+        cr_assert_eq(json_integer_value(json_object_get(seen, "mismatches")), 0, "%s: %d of %d", goldens[i].name,
+                     (int)json_integer_value(json_object_get(seen, "mismatches")), (int)json_integer_value(json_object_get(seen, "texts")));
+        json_decref(seen);
+        folder_remove(folder);
+    }
+}
+
+Test(export_gguf, a_folders_tokenizer_files_are_copied) {
+    char from[FOLDER_MAX], to[FOLDER_MAX];
+    bool found;
+    folder_make(from);
+    folder_make(to);
+    must(fp4_tokenizer_export(from, to, &found));
+    cr_assert_not(found);
+    must(fp4_write_file(folder_file(from, "merges.txt"), "a b\n", 4));
+    must(fp4_write_file(folder_file(from, "generation_config.json"), "{}", 2));
+    must(fp4_write_file(folder_file(from, "notes.txt"), "mine", 4));
+    must(fp4_tokenizer_export(folder_file(from, "merges.txt"), to, &found));
+    cr_assert(found);
+    cr_assert(files_equal(folder_file(from, "merges.txt"), folder_file(to, "merges.txt")));
+    cr_assert(files_equal(folder_file(from, "generation_config.json"), folder_file(to, "generation_config.json")));
+    cr_assert_neq(access(folder_file(to, "notes.txt"), F_OK), 0);
+    must(fp4_tokenizer_export(from, from, &found)); /* onto itself */
+    cr_assert(found);
+    cr_assert_eq(fp4_tokenizer_export("/nonexistent", to, &found), FP4_ERR_IO);
+    folder_remove(from);
+    folder_remove(to);
+}
