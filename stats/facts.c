@@ -1,4 +1,5 @@
 /* The builder behind facts.h: numbers, words, claims; what a published number is; writing it all down. */
+#include "lib/base/json.h"
 #include "stats/facts.h"
 
 #include <math.h>
@@ -28,6 +29,7 @@ static void store(struct facts *f, const char *section, const char *key, json_t 
 
 fp4_status facts_begin(struct facts *f, const struct results *results, json_t *published, json_t *bench) {
     *f = (struct facts){.results = results, .published = published, .bench = bench};
+    json_watch();
     f->root = json_pack("{s:{},s:{},s:{},s:{},s:{},s:{}}", "numbers", "words", "flags", "claims", "tables", "figures");
     f->files = json_object();
     f->used = json_object();
@@ -174,11 +176,12 @@ static fp4_status write_in(const char *folder, const char *name, const char *tex
 fp4_status facts_write(struct facts *f, const char *folder) {
     check_used(f, f->published, "");
     FP4_TRY(f->status);
+    FP4_TRY(json_whole("facts"));
     FP4_TRY(fp4_make_dirs(folder));
     const char *name;
     json_t *text;
     json_object_foreach(f->files, name, text) FP4_TRY(write_in(folder, name, json_string_value(text)));
-    char *dump = json_dumps(f->root, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+    char *dump = json_text(f->root, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
     if (!dump)
         return fp4_fail(FP4_ERR_MEMORY, "facts.json: cannot be written as JSON");
     fp4_status s = write_in(folder, "facts.json", dump);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/base/json.h"
 #include "stats/facts.h"
 
 static const char HELP[] =
@@ -51,9 +52,9 @@ static fp4_status load_json(const char *path, json_t **out) {
     char *text;
     size_t size;
     FP4_TRY(fp4_read_file(path, (size_t)64 << 20, &text, &size));
-    *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
+    *out = json_parse(text, size, JSON_REJECT_DUPLICATES, &e);
     fp4_free(text);
-    return *out ? FP4_OK : fp4_fail(FP4_ERR_FORMAT, "%s:%d: %s", path, e.line, e.text);
+    return *out ? FP4_OK : fp4_fail(json_fault(&e), "%s:%d: %s", path, e.line, e.text);
 }
 
 static fp4_status compute(const struct options *o) {

@@ -7,12 +7,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/json.h"
+
 enum { MAX_LINE = 16 << 20, MAX_FILE = 1 << 30 };
 
 /* ---- canonical text and keys ---- */
 
 fp4_status results_canonical(json_t *value, char **text) {
-    *text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    *text = json_text(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
     return *text ? FP4_OK : fp4_fail(FP4_ERR_MEMORY, "no memory for a line of results, or text that is not UTF-8");
 }
 
@@ -107,7 +109,7 @@ static fp4_status walk_line(const char *path, size_t number, const char *line, s
     if (too_deep(line, n))
         return bad_line(path, number, "nested too deeply");
     json_error_t error;
-    json_t *o = json_loadb(line, n, JSON_REJECT_DUPLICATES, &error);
+    json_t *o = json_parse(line, n, JSON_REJECT_DUPLICATES, &error);
     if (!o) {
         char fault[JSON_ERROR_TEXT_LENGTH + 32];
         snprintf(fault, sizeof fault, "not JSON at byte %d: %s", error.position, error.text);
@@ -252,9 +254,10 @@ static fp4_status digest_line(json_t *trial, char **text) {
     json_t *bare = json_copy(trial);
     if (!bare)
         return fp4_fail(FP4_ERR_MEMORY, "no memory for a digest");
+    bool whole = json_object_size(bare) == json_object_size(trial); /* json_copy does not say when a field was lost */
     json_object_del(bare, "time");
     json_object_del(bare, "machine");
-    fp4_status status = results_canonical(bare, text);
+    fp4_status status = whole ? results_canonical(bare, text) : fp4_fail(FP4_ERR_MEMORY, "no memory for a digest");
     json_decref(bare);
     return status;
 }

@@ -82,7 +82,7 @@ bool hostile_config(size_t i, struct hostile_case *out) {
 
 static const struct text_fault tokenizers[] = {
     {"empty", "", FP4_ERR_FORMAT, "JSON"},
-    {"a list", "[]", FP4_ERR_UNSUPPORTED, ""},
+    {"a list", "[]", FP4_ERR_FORMAT, "model"},
     {"cut short", "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0", FP4_ERR_FORMAT, "JSON"},
     {"an empty vocabulary", BPE("{}", "[]"), FP4_ERR_FORMAT, "vocabulary"},
     {"no merges", "{" BYTES_PRE ",\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0}}}", FP4_ERR_FORMAT, "merges"},

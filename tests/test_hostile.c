@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "lib/io/config.h"
-#include "lib/text/tokenizer.h"
 #include "stats/results.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/seeds.h"
@@ -27,7 +26,7 @@ static fp4_status read_case(const char *kind, const struct bytes *b) {
         status = results_parse("hostile", p, b->n, NULL, NULL, NULL);
     } else {
         struct fp4_tokenizer *t;
-        status = tokenizer_parse("hostile", p, b->n, &t);
+        status = fuzz_open_tokenizer("hostile", p, b->n, &t);
         fp4_tokenizer_close(t);
     }
     guarded_free(p, b->n, false);
@@ -188,7 +187,7 @@ Test(hostile, programs_on_faulty_results) { gallery_of_faults("results"); }
 /* Seeds cut short and with changed bits, at addressed places. */
 Test(hostile, programs_on_changed_seeds) {
     enum { CHANGES = 8 };
-    static const char *const kinds[] = {"safetensors", "gguf", "config", "tokenizer_json", "results"};
+    static const char *const kinds[] = {"safetensors", "gguf", "config", "tokenizer_json", "tokenizer_model", "results"};
     make_folder();
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         struct bytes seed;

@@ -1,150 +1,303 @@
-/* What fp4lab says about memory before it works, beside what it takes; weights in memory and in the file from the command line; warnings. */
+/* Every allocation failing, one after the other: each time an error, nothing lost, no crash. The library's own allocations and Jansson's fail
+ * everywhere; without sanitizers malloc itself is taken over, so that the C library, PCRE2 and libcrypto fail too. */
+#include <errno.h>
 #include <jansson.h>
-#include <math.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "fp4lab/formats.h"
+#include "fp4lab/model.h"
 #include "fp4lab/text.h"
-#include "fp4lab/weights.h"
-#include "tests/program.h"
+#include "lib/base/json.h"
+#include "lib/base/memory.h"
+#include "lib/io/checkpoint.h"
+#include "lib/io/config.h"
+#include "stats/facts.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/seeds.h"
+#include "tests/results_fixture.h"
 #include "tests/support.h"
 
-static char folder[64] = "/tmp/fp4lab-memory-XXXXXX";
+static _Thread_local long live; /* blocks that this thread has allocated and not freed */
 
-static void remove_model(void) {
-    const char *const names[] = {"model.safetensors", "config.json"};
-    for (size_t i = 0; i < 2; i++) {
-        char path[128];
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        unlink(path);
+#if defined __SANITIZE_ADDRESS__
+#define CRYPTO_ALLOCATE malloc
+#define CRYPTO_REALLOCATE realloc
+#define CRYPTO_RELEASE free
+#else
+#define CRYPTO_ALLOCATE __libc_malloc
+#define CRYPTO_REALLOCATE __libc_realloc
+#define CRYPTO_RELEASE __libc_free
+#endif
+
+#if !defined __SANITIZE_ADDRESS__ /* there LeakSanitizer looks for what is lost */
+/* glibc's own, under the names that it keeps for such programs. */
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
+void *__libc_memalign(size_t alignment, size_t n);
+void __libc_free(void *p);
+
+static void *counted(void *p) {
+    live += p != NULL;
+    return p;
+}
+static bool fails(void) {
+    if (!memory_fails())
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+void *malloc(size_t n) { return fails() ? NULL : counted(__libc_malloc(n)); }
+void *calloc(size_t n, size_t size) { return fails() ? NULL : counted(__libc_calloc(n, size)); }
+void *aligned_alloc(size_t alignment, size_t n) { return fails() ? NULL : counted(__libc_memalign(alignment, n)); }
+void *realloc(void *p, size_t n) {
+    if (fails())
+        return NULL;
+    return p ? __libc_realloc(p, n) : counted(__libc_malloc(n));
+}
+void free(void *p) {
+    live -= p != NULL;
+    __libc_free(p);
+}
+#endif
+
+/* libcrypto keeps what it has looked up, and takes up later what it had no memory for: its own blocks do not fail here, the ones that it is asked
+ * for do. */
+static void *crypto_malloc(size_t n, const char *file, int line) { return (void)file, (void)line, CRYPTO_ALLOCATE(n); }
+static void *crypto_realloc(void *p, size_t n, const char *file, int line) { return (void)file, (void)line, CRYPTO_REALLOCATE(p, n); }
+static void crypto_free(void *p, const char *file, int line) { (void)file, (void)line, CRYPTO_RELEASE(p); }
+__attribute__((constructor)) static void spare_libcrypto(void) { CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free); }
+
+struct subject {
+    const char *name;
+    fp4_status (*run)(void *context);
+    void *context;
+    size_t every; /* after the first hundred, each every-th allocation only: where there are very many */
+};
+
+/* Some libraries do without a block that they cannot have, which is no error: then the result must be whole. `tolerated`: how many may. */
+static void fail_each(const struct subject *s, size_t tolerated) {
+    size_t n = 1, without = 0;
+    fp4_set_threads(1);
+    must(s->run(s->context)); /* once for what is set up once a process */
+    long before = live;
+    for (;; n += n < 100 ? 1 : s->every) {
+        fp4_fail(FP4_OK, "nothing said");
+        memory_fail_at(n);
+        fp4_status status = s->run(s->context);
+        bool failed = memory_has_failed();
+        memory_fail_at(0);
+        cr_assert_eq(live, before, "%s: allocation %zu failing: %ld blocks lost", s->name, n, live - before);
+        if (!failed) {
+            cr_assert_eq(status, FP4_OK, "%s: %s", s->name, fp4_last_error());
+            break;
+        }
+        without += status == FP4_OK;
+        if (status != FP4_OK)
+            cr_assert_str_neq(fp4_last_error(), "nothing said", "%s: allocation %zu", s->name, n);
+        cr_assert_leq(without, tolerated, "%s: allocation %zu failed and nobody minded", s->name, n);
     }
-    rmdir(folder);
+    cr_assert_gt(n, 1, "%s allocates nothing", s->name);
+    printf("%s: %zu allocations, %zu done without\n", s->name, n - 1, without);
 }
 
-/* 25 million random parameters; the value at `bad` of the first feed-forward matrix is NaN. */
-static void make_model(bool bad) {
-    const struct fp4_config config = {.arch = FP4_ARCH_LLAMA, .n_vocab = 12000, .n_embd = 512, .n_layer = 4, .n_head = 8, .n_kv_head = 4, .head_dim = 64,
-                                      .n_ff = 1536, .n_ctx = 2048, .norm_eps = 1e-5f, .rope_theta = 1e4, .bos_id = -1, .eos_id = -1};
+/* ---- containers, configurations, tokenizers ---- */
+
+static fp4_status open_checkpoint(void *context) {
+    const struct bytes *b = context;
+    struct fp4_checkpoint *c;
+    FP4_TRY(io_checkpoint_parse("seed", b->data, b->n, &c));
+    fp4_checkpoint_close(c);
+    return FP4_OK;
+}
+
+static void each_seed(const char *target, fp4_status (*run)(void *context), size_t tolerated) {
+    struct bytes b;
+    char name[64];
+    size_t read = 0;
+    for (size_t i = 0; fuzz_seed(target, i, &b, name); i++) {
+        if (run(&b) == FP4_OK) {
+            fail_each(&(struct subject){name, run, &b, 1}, tolerated);
+            read++;
+        }
+        free(b.data);
+    }
+    cr_assert_gt(read, 0, "%s", target);
+}
+
+Test(memory, safetensors) { each_seed("safetensors", open_checkpoint, 0); }
+Test(memory, gguf) { each_seed("gguf", open_checkpoint, 0); }
+
+static fp4_status read_config(void *context) {
+    const struct bytes *b = context;
+    struct fp4_config config;
+    return io_config_parse("seed", b->data, b->n, &config);
+}
+
+Test(memory, config) { each_seed("config", read_config, 0); }
+
+static fp4_status use_tokenizer(void *context) {
+    const struct bytes *b = context;
+    static const char text[] = "It's the 12th\n\n  of 2 na\xc3\xafve \xf0\x9f\x99\x82";
+    struct fp4_tokenizer *t;
+    int32_t *ids;
+    char *back = NULL;
+    size_t n, bytes;
+    FP4_TRY(fuzz_open_tokenizer("seed", b->data, b->n, &t));
+    fp4_status status = fp4_tokenize(t, text, sizeof text - 1, true, &ids, &n);
+    if (status == FP4_OK)
+        status = fp4_detokenize(t, ids, n, false, &back, &bytes);
+    fp4_free(back);
+    fp4_free(ids);
+    fp4_tokenizer_close(t);
+    return status;
+}
+
+/* PCRE2 translates to machine code where it can: without the memory for that it interprets. */
+enum { WITHOUT_JIT = 16 };
+Test(memory, tokenizer_json) { each_seed("tokenizer_json", use_tokenizer, WITHOUT_JIT); }
+
+Test(memory, tokenizer_model) { each_seed("tokenizer_model", use_tokenizer, WITHOUT_JIT); }
+
+Test(memory, tokenizer_gguf) {
+    struct bytes b = seed_gguf_model();
+    fail_each(&(struct subject){"tokenizer in GGUF", use_tokenizer, &b, 1}, WITHOUT_JIT);
+    free(b.data);
+}
+
+/* ---- a model ---- */
+
+static const struct fp4_config tiny = {.arch = FP4_ARCH_LLAMA, .n_vocab = 16, .n_embd = 8, .n_layer = 1, .n_head = 2, .n_kv_head = 1, .head_dim = 4,
+                                       .n_ff = 16, .n_ctx = 16, .norm_eps = 1e-5f, .rope_theta = 10000, .tied_head = true, .bos_id = -1, .eos_id = -1};
+
+static fp4_status train_once(struct fp4_model *m) {
+    static const int32_t inputs[8] = {1, 2, 3, 4, 5, 6, 7, 8}, targets[8] = {2, 3, 4, 5, 6, 7, 8, 9};
+    struct fp4_optimizer *o = NULL;
+    const struct fp4_adamw h = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
+    double loss;
+    struct fp4_quantizer q;
+    FP4_TRY(fp4_quantizer_parse("nvfp4:te,sr", &q));
+    struct fp4_policy policy = fp4_policy_forward(&q, &q);
+    fp4_model_set_policy(m, &policy, false);
+    FP4_TRY(fp4_model_enable_grad(m));
+    FP4_TRY(fp4_model_loss_backward(m, inputs, targets, 2, 4, 1, &loss));
+    FP4_TRY(fp4_optimizer_create(m, &o));
+    fp4_status status = fp4_optimizer_step(o, &h, 1, NULL);
+    fp4_optimizer_free(o);
+    return status;
+}
+
+static fp4_status load_and_train(void *context) {
+    const char *path = context;
+    struct fp4_model *m;
+    FP4_TRY(fp4_model_load(path, fp4_backend_cpu(), &m));
+    fp4_status status = train_once(m);
+    fp4_model_free(m);
+    return status;
+}
+
+Test(memory, load_forward_backward_step) {
+    char folder[] = "/tmp/fp4lab-memory-XXXXXX", command[64];
     struct fp4_model *m;
     cr_assert_not_null(mkdtemp(folder));
-    must(fp4_model_create(&config, 5, fp4_backend_cpu(), &m));
-    if (bad)
-        fp4_model_find_param(m, "model.layers.0.mlp.up_proj.weight")->data[7] = NAN;
+    must(fp4_model_create(&tiny, 1, fp4_backend_cpu(), &m));
     must(fp4_model_save(m, folder));
     fp4_model_free(m);
+    fail_each(&(struct subject){"model", load_and_train, folder, 1}, 4 /* buffers of the C library's streams */);
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    cr_assert_eq(system(command), 0);
 }
 
-/* 600 token ids. */
-static char *ids(void) {
-    static char text[600 * 6];
+/* ---- corpus, quantizers ---- */
+
+static fp4_status use_corpus(void *context) {
+    struct fp4_corpus *c;
+    int32_t *ids = NULL;
+    double *nll = NULL;
     size_t n = 0;
-    for (int i = 0; i < 600; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s%d", i ? "," : "", (i * 7919 + 13) % 11999);
-    return text;
+    (void)context;
+    FP4_TRY(fp4_corpus_create(1, &c));
+    fp4_status status = fp4_corpus_document(c, 3, &ids, &n);
+    if (status == FP4_OK)
+        status = FP4_NEW(nll, n);
+    if (status == FP4_OK)
+        status = fp4_corpus_nll(c, ids, n, nll);
+    fp4_free(nll);
+    fp4_free(ids);
+    fp4_corpus_destroy(c);
+    return status;
 }
 
-static struct outcome perplexity(const char *model, const char *where, bool quantized, const char *extra) {
-    char *argv[32] = {"fp4lab", "perplexity", "--model", (char *)(uintptr_t)model, "--tokens", ids(), "--windows", "1", "--window", "512",
-                      "--weights-in", (char *)(uintptr_t)where, "-o", "json"};
-    size_t n = 14;
-    if (quantized) {
-        const char *const more[] = {"--weights", "nvfp4:te", "--activations", "nvfp4:te", "--head"};
-        for (size_t i = 0; i < 5; i++)
-            argv[n++] = (char *)(uintptr_t)more[i];
-    }
-    argv[n] = (char *)(uintptr_t)extra;
-    return program_run(argv, scratch_file());
+Test(memory, corpus) { fail_each(&(struct subject){"corpus", use_corpus, NULL, 7}, 0); }
+
+static fp4_status use_quantizer(void *context) {
+    struct fp4_quantizer q;
+    float x[256], y[256];
+    struct fp4_qtensor packed;
+    for (int i = 0; i < 256; i++)
+        x[i] = (float)(i - 77);
+    FP4_TRY(fp4_quantizer_parse(context, &q));
+    FP4_TRY(fp4_fake_quantize(&q, 2, 128, x, y, NULL));
+    FP4_TRY(fp4_quantize(&q, 2, 128, x, NULL, &packed));
+    fp4_status status = fp4_dequantize(&packed, y);
+    fp4_qtensor_free(&packed);
+    return status;
 }
 
-static json_t *json_of(const struct outcome *o) {
+Test(memory, quantizer) { fail_each(&(struct subject){"quantizer", use_quantizer, (void *)(uintptr_t)"nvfp4:te,had16", 1}, 0); }
+
+/* ---- results and facts ---- */
+
+static fp4_status load_results(void *context) {
+    struct results r;
+    const char *const paths[] = {context};
+    char hex[65];
+    FP4_TRY(results_load(paths, 1, &r));
+    fp4_status status = results_digest(&r, hex);
+    results_free(&r);
+    return status;
+}
+
+static fp4_status compute_facts(void *context) {
+    struct results r;
+    struct facts f;
+    char out[128];
+    const char *const paths[] = {context};
+    char *text;
+    size_t n;
     json_error_t error;
-    cr_assert_eq(o->status, 0, "%s", o->err);
-    json_t *root = json_loads(o->out, 0, &error);
-    cr_assert_not_null(root, "%s: %s", error.text, o->out);
-    return root;
-}
-
-/* The plan counts every buffer by its shape; what the process has besides is a constant. Between 80 and 105 % of it are taken. */
-static double check_plan(const char *model, const char *where, bool quantized) {
-    struct outcome plan = perplexity(model, where, quantized, "--dry-run"), run = perplexity(model, where, quantized, NULL);
-    json_t *said = json_of(&plan), *result = json_of(&run);
-    double needed = json_number_value(json_object_get(said, "needed_gib")) * (1 << 30), share = (double)run.peak_rss / needed;
-    cr_assert_str_eq(json_string_value(json_object_get(said, "weights_in")), where);
-    fprintf(stderr, "%s, weights in %s%s: %.0f MiB planned, %.0f MiB at the peak\n", model, where, quantized ? ", W4A4" : "", needed / (1 << 20),
-            (double)run.peak_rss / (1 << 20));
-    cr_assert(share > 0.8 && share < 1.05, "%s in %s: %.3f of the plan", model, where, share);
-    double nll = json_number_value(json_object_get(result, "nll"));
-    json_decref(said);
-    json_decref(result);
-    outcome_free(plan);
-    outcome_free(run);
-    return nll;
-}
-
-static void check_plans(const char *model) {
-#if defined(__SANITIZE_ADDRESS__)
-    skip_test("memory of the process", "a sanitizer takes memory of its own");
-#endif
-    for (int quantized = 0; quantized < 2; quantized++)
-        cr_assert_eq(check_plan(model, "memory", quantized), check_plan(model, "file", quantized), "the same perplexity");
-}
-
-Test(memory, the_plan_is_what_it_takes, .fini = remove_model) {
-    make_model(false);
-    check_plans(folder);
-}
-
-Test(memory, the_plan_of_a_real_model) {
-    char path[1024];
-    if (fp4_asset_find("SmolLM2-135M-Instruct.Q4_1.gguf", path, sizeof path) != FP4_OK)
-        skip_test("SmolLM2-135M-Instruct.Q4_1.gguf", fp4_last_error());
-    check_plans(path);
-}
-
-Test(memory, what_does_not_fit_is_not_begun, .fini = remove_model) {
-    make_model(false);
-    struct fp4_memory m;
-    struct fp4_use use = {.tokens = 512};
-    char limit[32];
-    must(fp4_memory_plan_for(folder, FP4_WEIGHTS_MEMORY, &use, &m));
-    cr_assert(m.weights_in == FP4_WEIGHTS_MEMORY && m.in_file < m.total, "%zu, in the file %zu", m.total, m.in_file);
-    /* between the two: the file is chosen, memory is refused */
-    snprintf(limit, sizeof limit, "%zu", (m.total + m.in_file) / 2);
-    setenv("FP4LAB_MEMORY", limit, 1);
-    struct outcome o = perplexity(folder, "auto", false, "--dry-run");
-    json_t *said = json_of(&o);
-    cr_assert_str_eq(json_string_value(json_object_get(said, "weights_in")), "file");
-    cr_assert(json_is_true(json_object_get(said, "fits")));
-    json_decref(said);
-    outcome_free(o);
-    o = perplexity(folder, "memory", false, NULL);
-    cr_assert_eq(o.status, 2);
-    cr_assert(strstr(o.err, folder) && strstr(o.err, "--weights-in file needs 0.") && strstr(o.err, "--ignore-memory"), "%s", o.err);
-    cr_assert_str_empty(o.out);
-    outcome_free(o);
-    o = perplexity(folder, "memory", false, "--ignore-memory");
-    cr_assert_eq(o.status, 0, "%s", o.err);
-    outcome_free(o);
-    setenv("FP4LAB_MEMORY", "1000000", 1);
-    o = perplexity(folder, "auto", false, NULL);
-    cr_assert_eq(o.status, 2);
-    cr_assert(strstr(o.err, "take less at a time"), "%s", o.err);
-    outcome_free(o);
-    o = perplexity(folder, "elsewhere", false, NULL);
-    cr_assert(o.status == 2 && strstr(o.err, "--weights-in elsewhere: not known"), "%s", o.err);
-    outcome_free(o);
-}
-
-Test(memory, nan_in_a_checkpoint_is_a_warning, .fini = remove_model) {
-    static const char *const places[] = {"memory", "file"};
-    make_model(true);
-    for (int i = 0; i < 2; i++) {
-        char *argv[] = {"fp4lab", "logits", "--model", folder, "--tokens", "1,2,3", "--weights-in", (char *)(uintptr_t)places[i], NULL};
-        struct outcome o = program_run(argv, scratch_file());
-        cr_assert_eq(o.status, 0, "%s", o.err);
-        cr_assert(strncmp(o.err, "fp4lab: warning: ", 17) == 0 && strstr(o.err, "model.layers.0.mlp.up_proj.weight: 1 of 786432 values are NaN"), "%s", o.err);
-        cr_assert_eq(strchr(o.err, '\n'), o.err + strlen(o.err) - 1, "one line: %s", o.err);
-        outcome_free(o);
+    FP4_TRY(fp4_read_file("stats/published.json", (size_t)1 << 20, &text, &n));
+    json_t *published = json_parse(text, n, 0, &error);
+    fp4_free(text);
+    if (!published)
+        return fp4_fail(json_fault(&error), "published.json: %s", error.text);
+    fp4_status status = results_load(paths, 1, &r);
+    if (status != FP4_OK) {
+        json_decref(published);
+        return status;
     }
+    snprintf(out, sizeof out, "%s/facts", paths[0]);
+    status = facts_begin(&f, &r, published, NULL);
+    facts_all(&f);
+    if (status == FP4_OK)
+        status = facts_write(&f, out);
+    facts_free(&f);
+    results_free(&r);
+    return status;
 }
+
+static void on_results(const char *name, enum fixture kind, fp4_status (*run)(void *context), size_t every, size_t tolerated) {
+    char folder[] = "/tmp/fp4lab-memory-XXXXXX", command[64];
+    cr_assert_not_null(mkdtemp(folder));
+    must(fixture_write(folder, kind));
+    fail_each(&(struct subject){name, run, folder, every}, tolerated);
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    cr_assert_eq(system(command), 0);
+}
+
+Test(memory, results) { on_results("results", FIXTURE_EMPTY, load_results, 1, 4); }
+Test(memory, many_results) { on_results("many results", FIXTURE_SMOKE, load_results, 499, 4); }
+Test(memory, facts) { on_results("facts", FIXTURE_SMOKE, compute_facts, 997, 4); }

@@ -1,5 +1,5 @@
 /* Checked sizes and aligned memory. */
-#include "fp4lab/base.h"
+#include "lib/base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +25,22 @@ bool fp4_size_add(size_t a, size_t b, size_t *out) {
     return true;
 }
 
+static _Thread_local size_t fail_at; /* 0: never */
+static _Thread_local bool failed;
+
+void memory_fail_at(size_t n) {
+    fail_at = n;
+    failed = false;
+}
+
+bool memory_has_failed(void) { return failed; }
+
+bool memory_fails(void) {
+    if (fail_at == 0 || --fail_at > 0)
+        return false;
+    return failed = true;
+}
+
 fp4_status fp4_alloc(size_t n, size_t size, void **out) {
     size_t bytes, padded;
     *out = NULL;
@@ -32,7 +48,7 @@ fp4_status fp4_alloc(size_t n, size_t size, void **out) {
         return fp4_fail(FP4_ERR_MEMORY, "allocation of %zu x %zu bytes overflows", n, size);
     size_t alignment = bytes < LARGE ? ALIGNMENT : HUGE;
     padded = (bytes / alignment + (bytes % alignment != 0 || bytes == 0)) * alignment; /* aligned_alloc wants a multiple */
-    void *p = aligned_alloc(alignment, padded);
+    void *p = memory_fails() ? NULL : aligned_alloc(alignment, padded);
     if (!p)
         return fp4_fail(FP4_ERR_MEMORY, "out of memory: %zu bytes wanted", bytes);
     if (bytes >= LARGE)

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "lib/base/json.h"
+
 struct io_pool_chunk {
     struct io_pool_chunk *next;
     size_t used, size;
@@ -51,10 +53,12 @@ bool io_is_name(const void *bytes, size_t n) {
 
 fp4_status io_json_parse(const char *path, size_t origin, const void *bytes, size_t n, json_t **out) {
     json_error_t error;
-    *out = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &error);
+    *out = json_parse(bytes, n, JSON_REJECT_DUPLICATES, &error);
     if (*out)
         return FP4_OK;
     size_t at = error.position > 0 ? (size_t)error.position : 0;
+    if (json_fault(&error) == FP4_ERR_MEMORY)
+        return fp4_fail(FP4_ERR_MEMORY, "%s: no memory for its JSON", path);
     return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: broken JSON: %s", path, origin + at, error.text);
 }
 

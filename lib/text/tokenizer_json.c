@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "lib/base/json.h"
 #include "lib/text/json_steps.h"
 
 static fp4_status check_model(const char *path, const json_t *root, const json_t *model, struct fp4_tokenizer *t) {
@@ -139,10 +140,9 @@ static fp4_status read_root(const json_t *root, struct tokenizer_source *s, stru
 fp4_status tokenizer_read_json(const char *name, const char *data, size_t bytes, struct fp4_tokenizer *t) {
     json_error_t error;
     struct tokenizer_source s = {.path = name};
-    json_t *root = json_loadb(data, bytes, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_parse(data, bytes, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
     if (!root)
-        return fp4_fail(json_error_code(&error) == json_error_out_of_memory ? FP4_ERR_MEMORY : FP4_ERR_FORMAT, "%s: not JSON: line %d: %s", name,
-                        error.line, error.text);
+        return fp4_fail(json_fault(&error), "%s: not JSON: line %d: %s", name, error.line, error.text);
     fp4_status status = read_root(root, &s, t);
     tokenizer_source_free(&s);
     json_decref(root);

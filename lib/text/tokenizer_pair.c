@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/json.h"
 #include "lib/text/tokenizer.h"
 
 #define JSON_LIMIT ((size_t)64 << 20)
@@ -20,12 +21,12 @@ static fp4_status load(const char *folder, const char *file, bool needed, json_t
     if (!needed && stat(path, &info) != 0)
         return FP4_OK;
     FP4_TRY(fp4_read_file(path, JSON_LIMIT, &text, &n));
-    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    *out = json_parse(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     fp4_free(text);
     if (json_is_object(*out))
         return FP4_OK;
     fp4_status status = *out ? fp4_fail(FP4_ERR_FORMAT, "%s: no object", path)
-                             : fp4_fail(FP4_ERR_FORMAT, "%s: not JSON: line %d: %s", path, error.line, error.text);
+                             : fp4_fail(json_fault(&error), "%s: not JSON: line %d: %s", path, error.line, error.text);
     json_decref(*out);
     *out = NULL;
     return status;

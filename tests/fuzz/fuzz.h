@@ -6,6 +6,7 @@
 
 #include "fp4lab/base.h"
 #include "fp4lab/io.h"
+#include "fp4lab/text.h"
 
 struct fuzz_target {
     const char *name;
@@ -19,6 +20,7 @@ void fuzz_safetensors(const uint8_t *data, size_t size);
 void fuzz_gguf(const uint8_t *data, size_t size);
 void fuzz_config(const uint8_t *data, size_t size);
 void fuzz_tokenizer_json(const uint8_t *data, size_t size);
+void fuzz_tokenizer_model(const uint8_t *data, size_t size);
 void fuzz_results(const uint8_t *data, size_t size);
 void fuzz_facts(const uint8_t *data, size_t size);
 void fuzz_quantizer(const uint8_t *data, size_t size);
@@ -32,6 +34,8 @@ void fuzz_check(bool holds, const char *condition, const char *file, int line);
 #define FUZZ_NAME "hostile"
 /* What a reader left after a failure: a message that begins with the file's name and is one line without control characters. */
 void fuzz_promise_message(void);
+/* tokenizer_parse (lib/text/tokenizer.h cannot be included beside tests/bytes.h). */
+fp4_status fuzz_open_tokenizer(const char *name, const void *data, size_t size, struct fp4_tokenizer **out);
 /* Reads everything of an opened checkpoint whose bytes are these. */
 void fuzz_use_checkpoint(const struct fp4_checkpoint *c, const uint8_t *data, size_t size);
 

@@ -156,7 +156,7 @@ static void put_number(struct bytes *b, unsigned int field, uint64_t value) {
     put_varint(b, value);
 }
 
-enum piece_type { PIECE_NORMAL = 1, PIECE_UNKNOWN = 2, PIECE_CONTROL = 3, PIECE_USER = 4, PIECE_BYTE = 6 };
+enum piece_type { PIECE_NORMAL = 1, PIECE_UNKNOWN = 2, PIECE_CONTROL = 3, PIECE_BYTE = 6 };
 
 static void put_piece(struct bytes *b, const char *text, float score, enum piece_type type) {
     struct bytes piece = {0};
@@ -185,9 +185,8 @@ bool seed_tokenizer_model(size_t i, struct bytes *out, char name[64]) {
     }
     for (int k = PIECES - 1; k >= 0; k--)
         put_piece(out, fallback_pieces[k], (float)(k - PIECES), PIECE_NORMAL);
-    put_piece(out, "<user>", 0, PIECE_USER);
     put_number(&trainer, 3, i == 0 ? 2 : 1); /* model_type */
-    put_number(&trainer, 4, 3 + 256 + PIECES + 1);
+    put_number(&trainer, 4, 3 + 256 + PIECES);
     put_number(&trainer, 35, 1); /* byte_fallback */
     put_number(&trainer, 40, 0);
     put_number(&trainer, 41, 1);

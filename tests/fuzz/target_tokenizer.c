@@ -1,10 +1,14 @@
-/* tokenizer.json: the tail of the file is also the text that is tokenized. */
+/* tokenizer.json and tokenizer.model: the tail of the file is also the text that is tokenized. */
 #include <string.h>
 
 #include "lib/text/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { TAIL = 200 };
+
+fp4_status fuzz_open_tokenizer(const char *name, const void *data, size_t size, struct fp4_tokenizer **out) {
+    return tokenizer_parse(name, data, size, out);
+}
 
 static void round_trip(const struct fp4_tokenizer *t, const char *text, size_t bytes, bool special) {
     int32_t *ids;
@@ -21,7 +25,7 @@ static void round_trip(const struct fp4_tokenizer *t, const char *text, size_t b
     fp4_free(ids);
 }
 
-void fuzz_tokenizer_json(const uint8_t *data, size_t size) {
+static void open_and_use(const uint8_t *data, size_t size) {
     static const char text[] = "It's 12 o'clock, don't  \n\t <s>na\xc3\xafve\xe4\xb8\xad\xf0\x9f\x99\x82</s>\xff\xfe";
     struct fp4_tokenizer *t;
     if (tokenizer_parse(FUZZ_NAME, data, size, &t) != FP4_OK) {
@@ -33,3 +37,7 @@ void fuzz_tokenizer_json(const uint8_t *data, size_t size) {
     round_trip(t, (const char *)data + size - tail, tail, false);
     fp4_tokenizer_close(t);
 }
+
+/* The same reader tells them apart by their content; each starts from seeds of its own. */
+void fuzz_tokenizer_json(const uint8_t *data, size_t size) { open_and_use(data, size); }
+void fuzz_tokenizer_model(const uint8_t *data, size_t size) { open_and_use(data, size); }
