@@ -305,7 +305,9 @@ static void serve_head(const struct connection *c, const struct served *f, int f
 static void serve_file(const struct connection *c, const struct served *f, bool head) {
     int fault = atomic_load(&c->s->fault);
     char text[512];
-    if (fault == HUB_404_FILE) {
+    if (fault == HUB_GATED_FILES) {
+        answer(c, c->request.token ? 403 : 401, "X-Error-Code: GatedRepo\r\n");
+    } else if (fault == HUB_404_FILE) {
         answer(c, 404, "X-Error-Code: EntryNotFound\r\n");
     } else if (fault == HUB_REDIRECT_LOOP) {
         answer(c, 302, "Location: loop\r\n");
@@ -328,10 +330,23 @@ static void serve_file(const struct connection *c, const struct served *f, bool 
     }
 }
 
+/* A repository that was renamed: every address below its old name leads to the same below the new one. */
+static bool redirect_renamed(const struct connection *c, const char *path) {
+    char more[600];
+    const char *old = strstr(path, "org/old/");
+    if (atomic_load(&c->s->fault) != HUB_RENAMED || !old)
+        return false;
+    snprintf(more, sizeof more, "Location: %.*sorg/tiny/%s\r\n", (int)(old - path), path, old + 8);
+    answer(c, 307, more);
+    return true;
+}
+
 static void route(const struct connection *c) {
     char org[64], name[64], rest[384], repo[130];
     const char *path = strchr(c->request.line, ' ') + 1;
     bool head = strncmp(c->request.line, "HEAD ", 5) == 0;
+    if (redirect_renamed(c, path))
+        return;
     if (sscanf(path, "/api/models/%63[^/]/%63[^/]/%383s", org, name, rest) == 3) {
         snprintf(repo, sizeof repo, "%s/%s", org, name);
         serve_api(c, repo, strncmp(rest, "tree/", 5) == 0);

@@ -36,6 +36,8 @@ static const struct row rows[] = {
     {"another revision", HUB_FINE, "org/tiny@refs/pr/1", NULL, 0, 1},
     {"401", HUB_401, "org/tiny", "does not accept the token (401) (the server says: Invalid username or password.)", 0, 0},
     {"403, gated", HUB_403_GATED, "org/tiny", "accept its licence at", 0, 0},
+    {"403, gated at its files", HUB_GATED_FILES, "org/tiny", "accept its licence at", 0, 0},
+    {"repository renamed", HUB_RENAMED, "org/old", NULL, 0, 1},
     {"404, repository", HUB_404_REPO, "org/tiny", "no such repository", 0, 0},
     {"404, revision", HUB_404_REVISION, "org/tiny@v9", "there is no revision v9", 0, 0},
     {"404, file", HUB_404_FILE, "org/tiny", "no such file in this revision", 0, 0},

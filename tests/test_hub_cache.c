@@ -165,6 +165,21 @@ Test(hub_cache, tokens_from_files_or_none) {
     hub_remove(root);
 }
 
+Test(hub_cache, without_a_token_it_is_asked_for) {
+    static const enum hub_fault faults[] = {HUB_401, HUB_GATED_FILES};
+    for (int i = 0; i < 2; i++) {
+        struct hub_server *s = hub_server_start(faults[i]);
+        char root[64];
+        struct fp4_hub_found found;
+        hub_use_server(s, root);
+        unsetenv("HF_TOKEN");
+        fails_with(fetch("org/tiny", &found), "access is refused (401)");
+        cr_assert_not_null(strstr(fp4_last_error(), "/org/tiny and set HF_TOKEN"), "%s", fp4_last_error());
+        hub_server_stop(s);
+        hub_remove(root);
+    }
+}
+
 /* ---- secure connections ---- */
 
 Test(hub_cache, never_from_https_to_http) {

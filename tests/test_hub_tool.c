@@ -233,6 +233,25 @@ Test(hub_tool, hugging_face_finds_what_is_fetched) {
     hub_remove(root);
 }
 
+Test(hub_tool, transformers_reads_what_is_fetched) {
+    struct hub_server *s = hub_server_start(HUB_FINE);
+    char root[64], output[OUTPUT_MAX];
+    struct fp4_hub_spec spec;
+    struct fp4_hub_found found;
+    hub_use_server(s, root);
+    must(fp4_hub_parse("org/tiny", &spec));
+    must(fp4_hub_fetch(&spec, NULL, &found));
+    size_t requests = hub_server_count(s, "");
+    python(output, "try:\n    from transformers import AutoConfig\nexcept ImportError:\n    print(\"none\")\n    raise SystemExit\n"
+                   "print(AutoConfig.from_pretrained(\"org/tiny\", local_files_only=True).model_type)");
+    cr_assert_eq(hub_server_count(s, ""), requests);
+    hub_server_stop(s);
+    hub_remove(root);
+    if (strstr(output, "none"))
+        skip_test("transformers", "this Python has huggingface_hub, not transformers");
+    cr_assert_not_null(strstr(output, "llama"), "%s", output);
+}
+
 Test(hub_tool, what_hugging_face_downloaded_is_found) {
     struct hub_server *s = hub_server_start(HUB_FINE);
     char root[64], output[OUTPUT_MAX];

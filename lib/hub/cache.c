@@ -194,6 +194,7 @@ fp4_status hub_begin(struct hub *h, const struct fp4_hub_spec *spec, const struc
     o->longest_wait = o->longest_wait > 0 ? o->longest_wait : 120;
     h->answer_timeout = o->timeout > 0 ? o->timeout : seconds("HF_HUB_ETAG_TIMEOUT");
     h->download_timeout = o->timeout > 0 ? o->timeout : seconds("HF_HUB_DOWNLOAD_TIMEOUT");
+    h->progress_wanted = !is_true("HF_HUB_DISABLE_PROGRESS_BARS");
     FP4_TRY(set_cache(h));
     FP4_TRY(set_endpoint(h));
     return find_token(h);

@@ -104,7 +104,8 @@ static fp4_status fetch_files(struct hub *h, const struct fp4_hub_listing *chose
         missing += hub_missing_bytes(h, &chosen->files[i]);
     if (missing)
         FP4_TRY(hub_enough_room(h, missing));
-    fp4_progress_begin(&h->progress, h->spec->repo, (double)missing);
+    if (h->progress_wanted)
+        fp4_progress_begin(&h->progress, h->spec->repo, (double)missing);
     for (size_t i = 0; i < chosen->n; i++) {
         h->progress.label = chosen->files[i].name;
         FP4_TRY(hub_download(h, chosen->commit, &chosen->files[i]));

@@ -18,6 +18,7 @@ struct hub {
     char endpoint[HUB_ENDPOINT], token[HUB_TOKEN];
     double answer_timeout, download_timeout;
     void *easy;    /* CURL *, made at the first request */
+    bool progress_wanted;
     bool answered; /* the server has answered before: a lost connection may come back */
     struct fp4_progress progress;
     uint64_t received;

@@ -8,7 +8,8 @@
  *   token      HF_TOKEN, else HUGGING_FACE_HUB_TOKEN, else the file HF_TOKEN_PATH, else HF_HOME/token; not when
  *              HF_HUB_DISABLE_IMPLICIT_TOKEN=1. Sent to HF_ENDPOINT only, never to a host it redirects to, and never printed.
  *   offline    HF_HUB_OFFLINE=1 or TRANSFORMERS_OFFLINE=1: the cache only
- *   time       HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT: seconds without an answer, without a byte (default 10) */
+ *   time       HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT: seconds without an answer, without a byte (default 10)
+ *   progress   HF_HUB_DISABLE_PROGRESS_BARS=1: none */
 #ifndef FP4LAB_HUB_H
 #define FP4LAB_HUB_H
 
