@@ -54,6 +54,7 @@ static const struct served files[] = {
     TEXT("org/sharded", "extra/part.txt", part),
     TEXT("org/real", "config.json", config),
     {"org/real", "model.safetensors", real, sizeof real, true},
+    {"org/bare", "model.safetensors", real, sizeof real, true},
     TEXT("org/odd", "config.json", config),
     TEXT("org/odd", "model.safetensors.index.json", odd_json),
     {"org/odd", "weights-a.safetensors", weights + 4, 4000, true},

@@ -5,6 +5,7 @@
  *   org/odd      an index that names weights-a.safetensors, which the usual pattern does not find
  *   org/torn     an index that names a file the repository lacks
  *   org/real     config.json and a model.safetensors of one tensor
+ *   org/bare     model.safetensors alone
  *   org/ggufs    a.gguf, b.gguf                  org/gguf  only.gguf                  org/pickle  config.json and pytorch_model.bin */
 #ifndef FP4LAB_TESTS_HUB_SERVER_H
 #define FP4LAB_TESTS_HUB_SERVER_H

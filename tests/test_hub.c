@@ -32,6 +32,7 @@ static const struct row rows[] = {
     {"two GGUF files", HUB_FINE, "org/ggufs", "choose one as org/ggufs:FILE: a.gguf (0 MB), b.gguf", 0, 0},
     {"two GGUF files, one named", HUB_FINE, "org/ggufs:b.gguf", NULL, 0, 1},
     {"a file it does not have", HUB_FINE, "org/ggufs:c.gguf", "has no file c.gguf", 0, 0},
+    {"no config.json", HUB_FINE, "org/bare", "has safetensors and no config.json", 0, 0},
     {"pickle only", HUB_FINE, "org/pickle", "pytorch_model.bin only", 0, 0},
     {"another revision", HUB_FINE, "org/tiny@refs/pr/1", NULL, 0, 1},
     {"401", HUB_401, "org/tiny", "does not accept the token (401) (the server says: Invalid username or password.)", 0, 0},

@@ -189,8 +189,8 @@ fp4_status hub_begin(struct hub *h, const struct fp4_hub_spec *spec, const struc
     if (options)
         h->options = *options;
     struct fp4_hub_options *o = &h->options;
-    o->retries = o->retries == 0 ? 5 : o->retries < 0 ? 0 : o->retries;
-    o->backoff = o->backoff > 0 ? o->backoff : 1;
+    o->retries = o->retries == 0 ? 4 : o->retries < 0 ? 0 : o->retries;
+    o->backoff = o->backoff > 0 ? o->backoff : 0.5;
     o->longest_wait = o->longest_wait > 0 ? o->longest_wait : 120;
     h->answer_timeout = o->timeout > 0 ? o->timeout : seconds("HF_HUB_ETAG_TIMEOUT");
     h->download_timeout = o->timeout > 0 ? o->timeout : seconds("HF_HUB_DOWNLOAD_TIMEOUT");

@@ -396,6 +396,10 @@ fp4_status hub_try_again(struct hub *h, fp4_status status, const struct hub_repl
         return *attempt ? fp4_fail(status, "%s: %s (tried %d times)", what, message, *attempt + 1) : fp4_fail(status, "%s: %s", what, message);
     }
     ++*attempt;
+    if (status == FP4_OK)
+        fp4_warn("%s: the server answers %ld; next try in %.1f s", what, r->status, pause);
+    else
+        fp4_warn("%s: %s; next try in %.1f s", what, message, pause);
     wait_seconds(pause);
     return FP4_OK;
 }

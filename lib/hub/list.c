@@ -195,6 +195,9 @@ static fp4_status choose_gguf(const struct hub *h, const struct fp4_hub_listing 
         return add(chosen, only);
     if (n > 1)
         return which_gguf(h, all, n);
+    if (find(all, "model.safetensors") || find(all, "model.safetensors.index.json"))
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: revision %s has safetensors and no config.json that says what they are; --include chooses files by pattern",
+                        h->spec->repo, h->spec->revision);
     bool pickle = find(all, "pytorch_model.bin") || find(all, "pytorch_model.bin.index.json");
     return pickle ? fp4_fail(FP4_ERR_UNSUPPORTED,
                              "%s: revision %s has its weights as pytorch_model.bin only, a pickle that can run code when read; name a revision with safetensors (the "

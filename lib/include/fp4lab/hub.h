@@ -36,8 +36,8 @@ struct fp4_hub_found {
 struct fp4_hub_options {
     const char *include, *exclude; /* comma-separated patterns of fnmatch(3) over names; include: these instead of what a model needs */
     bool offline;                  /* the cache only, as with HF_HUB_OFFLINE */
-    int retries;                   /* further tries without progress after a failure that may pass; 0: 5; −1: none */
-    double backoff;                /* seconds before the first of them, doubled each time; 0: 1 */
+    int retries;                   /* further tries without progress after a failure that may pass; 0: 4; −1: none */
+    double backoff;                /* seconds before the first of them, doubled each time; 0: 0.5 */
     double longest_wait;           /* seconds of a Retry-After that are obeyed; a server that wants more is an error; 0: 120 */
     double timeout;                /* seconds without a byte, instead of the variables above; 0: those */
 };
@@ -61,8 +61,9 @@ struct fp4_hub_listing {
 fp4_status fp4_hub_list(const struct fp4_hub_spec *spec, const struct fp4_hub_options *options, struct fp4_hub_listing *out);
 void fp4_hub_listing_free(struct fp4_hub_listing *listing);
 
-/* Brings what is missing into the cache (progress on stderr when it is a terminal). A file gets its name once its SHA-256, or the SHA-1 that
- * git gives a small file, is the announced one. An interrupted fetch is continued by the same call; two at a time share the work.
+/* Brings what is missing into the cache (progress on stderr when it is a terminal; what is tried again goes to fp4_warn's handler). A file
+ * gets its name once its SHA-256, or the SHA-1 that git gives a small file, is the announced one. An interrupted fetch is continued by the
+ * same call; two at a time share the work.
  * What a model needs: configuration, tokenizer, and safetensors (one file, or index and shards); of a repository with GGUF only, the one
  * GGUF file, or FP4_ERR_ARG with the list. */
 fp4_status fp4_hub_fetch(const struct fp4_hub_spec *spec, const struct fp4_hub_options *options, struct fp4_hub_found *out);
