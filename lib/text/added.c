@@ -67,8 +67,8 @@ fp4_status added_build(struct fp4_tokenizer *t, const struct tokenizer_source *s
     bool words = false;
     for (size_t i = 0; i < s->n_added; i++)
         words |= s->added[i].single_word;
-    if (words) /* \w of Rust's regex: Unicode technical standard 18, annex C */
-        FP4_TRY(pattern_regex(s->path, "[\\w\\x{200C}\\x{200D}]", 21, &t->word));
+    if (words)
+        FP4_TRY(pattern_regex(s->path, "[" PATTERN_RUST_WORD "]", strlen("[" PATTERN_RUST_WORD "]"), &t->word));
     FP4_TRY(fill(t, s, false, &t->raw));
     return fill(t, s, true, &t->normalized);
 }
@@ -169,7 +169,8 @@ fp4_status added_cut(const struct fp4_tokenizer *t, const struct added_set *set,
             stop = space_after(t, text, stop, whole.stop);
         if (from < start)
             FP4_TRY(spans_add(out, (struct span){from, start, -1, whole.first && from == whole.start}));
-        FP4_TRY(spans_add(out, (struct span){start, stop, a->id, false}));
+        if (start < stop) /* else the token before took all of it with the white space behind it */
+            FP4_TRY(spans_add(out, (struct span){start, stop, a->id, false}));
         from = stop;
     }
     if (from < whole.stop)

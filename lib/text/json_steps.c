@@ -185,7 +185,7 @@ static fp4_status read_pre_tokenizer(const char *path, const char *place, const 
     }
     s = (struct step){.kind = STEP_SPLIT, .behavior = SPLIT_REMOVED, .invert = true};
     if (is_type(step, "Whitespace"))
-        return add_pattern(path, place, "\\w+|[^\\w\\s]+", s, &t->splits);
+        return add_pattern(path, place, "[" PATTERN_RUST_WORD "]+|[^" PATTERN_RUST_WORD "\\s]+", s, &t->splits);
     if (!is_type(step, "Punctuation"))
         return json_unsupported(path, place, json_type_of(step));
     s = (struct step){.kind = STEP_SPLIT};

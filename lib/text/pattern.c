@@ -61,13 +61,15 @@ static fp4_status property(struct translation *x, char letter) {
     if (n == 0)
         return refuse(x, "this property");
     char text[64];
-    snprintf(text, sizeof text, "\\%c{%s%.*s}", negated ? (letter == 'p' ? 'P' : 'p') : letter, n > 2 ? "sc:" : "", (int)n, name);
+    bool script = n > 2 && strncmp(name, "Alphabetic}", 11) != 0 && strncmp(name, "White_Space}", 12) != 0;
+    snprintf(text, sizeof text, "\\%c{%s%.*s}", negated ? (letter == 'p' ? 'P' : 'p') : letter, script ? "sc:" : "", (int)n, name);
     put(x, text);
     x->at = (size_t)(close - x->in) + 1;
     return FP4_OK;
 }
 
-#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+/* Oniguruma's \w: Unicode technical standard 18, annex C, and from its table for Latin-1 superscript digits and fractions. */
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
 
 /* \x{H…}: both read it alike; \xHH is a byte in one and a code point in the other. */
 static fp4_status code_point(struct translation *x) {
@@ -232,7 +234,7 @@ fp4_status pattern_regex(const char *where, const char *text, size_t bytes, stru
     fp4_status status = memchr(text, 0, bytes) ? refuse(&x, "U+0000") : FP4_OK;
     /* The longest replacement of two bytes is \b's. */
     if (status == FP4_OK)
-        status = fp4_alloc(bytes + 1, 96, (void **)&x.out);
+        status = fp4_alloc(bytes + 1, 168, (void **)&x.out);
     if (status == FP4_OK)
         status = translate(&x);
     if (status == FP4_OK)

@@ -4,6 +4,9 @@
 
 #include "fp4lab/base.h"
 
+/* Members of \w in Rust's regex, which the tokenizers library uses within (Unicode technical standard 18, annex C). */
+#define PATTERN_RUST_WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200C}\\x{200D}"
+
 struct pattern;
 /* `where` names file and place in messages. A literal is matched byte by byte; a regular expression is one of Oniguruma's
  * in Ruby syntax, as the tokenizers library reads it, over Unicode classes; what PCRE2 would take for something else is
