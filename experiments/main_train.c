@@ -169,13 +169,42 @@ static fp4_status use_item(struct train *s, const char *item) {
     return FP4_OK;
 }
 
+/* The tokenizer of a net that read this item; then the net itself is written beside it. */
+static fp4_status save_tokenizer(const struct train *s, const char *item, const char *folder) {
+    char path[1024], sha256[65];
+    struct fp4_corpus *corpus;
+    bool found;
+    if (!is_generated(item) && !s->tokenizer)
+        return fp4_byte_tokenizer_export(folder);
+    if (!is_generated(item)) {
+        FP4_TRY(source_find("smollm2", path, sha256));
+        return fp4_tokenizer_export(path, folder, &found);
+    }
+    FP4_TRY(fp4_corpus_create(SELFTRAIN_CORPUS_SEED, &corpus));
+    fp4_status status = fp4_corpus_tokenizer_export(corpus, folder);
+    fp4_corpus_destroy(corpus);
+    return status;
+}
+
+static fp4_status train_one(struct train *s, const struct run_trial *t, json_t *outcome, json_t *time) {
+    const struct payload *p = t->payload;
+    char folder[4096];
+    if (!s->options.save)
+        return train_run(&s->setup, &s->data, p->arm->recipe, p->arm->no_positions, (uint32_t)t->seed, NULL, outcome, time);
+    int n = snprintf(folder, sizeof folder, "%s/%s-%s-%d", s->options.save, p->arm->name, p->item, t->seed);
+    if (n < 0 || (size_t)n >= sizeof folder)
+        return fp4_fail(FP4_ERR_ARG, "--save %s: path too long", s->options.save);
+    FP4_TRY(save_tokenizer(s, p->item, folder));
+    return train_run(&s->setup, &s->data, p->arm->recipe, p->arm->no_positions, (uint32_t)t->seed, folder, outcome, time);
+}
+
 static fp4_status trial(void *state, const struct run_trial *t, json_t *outcome, json_t *time) {
     struct train *s = state;
     const struct payload *p = t->payload;
     double start = fp4_now(), loss, accuracy;
     FP4_TRY(use_item(s, p->item));
     if (p->arm->recipe) {
-        FP4_TRY(train_run(&s->setup, &s->data, p->arm->recipe, p->arm->no_positions, (uint32_t)t->seed, outcome, time));
+        FP4_TRY(train_one(s, t, outcome, time));
     } else {
         FP4_TRY(train_data_ngram(&s->data, s->data.eval_inputs, s->data.eval_targets, p->arm->order, &loss, &accuracy));
         json_object_set_new(outcome, "final", json_pack("{s:f, s:f}", "loss", loss, "accuracy", accuracy));
@@ -197,6 +226,7 @@ int main(int argc, char **argv) {
     static const struct run_experiment train = {
         .name = "train",
         .summary = "can a model be trained in FP4?",
+        .saves = "write the nets that this run trains into FOLDER/ARM-ITEM-SEED, with their tokenizers",
         .list_arms = list_arms,
         .plan = plan_all,
         .trial = trial,

@@ -33,6 +33,7 @@ struct run_options {
     int threads;               /* 0: all */
     const char *out;           /* folder */
     uint32_t seed;             /* --seed: base seed */
+    const char *save;          /* --save: folder for what trials make, NULL: nothing is kept */
     bool dry_run, list_arms, offline;
 };
 
@@ -48,6 +49,7 @@ struct run_trial {
 /* The experiment, handed to run_main. */
 struct run_experiment {
     const char *name, *summary;
+    const char *saves;         /* what --save keeps, for --help; NULL: there is no --save */
     /* Prints one line an arm: name and what it is. */
     void (*list_arms)(FILE *out);
     /* Checks arms and items, loads what is needed to enumerate, calls run_add for every trial in a fixed order. */

@@ -25,8 +25,11 @@ static void print_help(const struct run_experiment *e) {
           "  --offline          use no downloaded input\n"
           "  --dry-run          list the trials and an estimate of their time, run nothing\n"
           "  --list-arms        list the arms\n"
-          "  --help, --version\n\n",
+          "  --help, --version\n",
           stdout);
+    if (e->saves)
+        printf("  --save FOLDER      %s\n", e->saves);
+    putchar('\n');
     printf("Results are appended to FOLDER/%s.jsonl, one line a trial. The same command continues an interrupted run.\n", e->name);
 }
 
@@ -71,7 +74,7 @@ static fp4_status profile_option(const char *text, struct run_options *o) {
     return fp4_fail(FP4_ERR_ARG, "--profile %s: not known; known: smoke, default, full", text);
 }
 
-enum { OPT_MODEL = 1000, OPT_ARMS, OPT_ITEMS, OPT_SEEDS, OPT_PROFILE, OPT_SHARD, OPT_THREADS, OPT_OUT, OPT_SEED, OPT_OFFLINE, OPT_DRY, OPT_LIST, OPT_HELP, OPT_VERSION };
+enum { OPT_MODEL = 1000, OPT_ARMS, OPT_ITEMS, OPT_SEEDS, OPT_PROFILE, OPT_SHARD, OPT_THREADS, OPT_OUT, OPT_SEED, OPT_OFFLINE, OPT_DRY, OPT_LIST, OPT_SAVE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {{"model", required_argument, NULL, OPT_MODEL},
                                         {"arms", required_argument, NULL, OPT_ARMS},
@@ -85,6 +88,7 @@ static const struct option options[] = {{"model", required_argument, NULL, OPT_M
                                         {"offline", no_argument, NULL, OPT_OFFLINE},
                                         {"dry-run", no_argument, NULL, OPT_DRY},
                                         {"list-arms", no_argument, NULL, OPT_LIST},
+                                        {"save", required_argument, NULL, OPT_SAVE},
                                         {"help", no_argument, NULL, OPT_HELP},
                                         {"version", no_argument, NULL, OPT_VERSION},
                                         {0}};
@@ -98,6 +102,7 @@ static fp4_status take_option(int option, const char *text, struct run_options *
     case OPT_PROFILE: return profile_option(text, o);
     case OPT_SHARD: return shard_option(text, o);
     case OPT_OUT: o->out = text; return *text ? FP4_OK : fp4_fail(FP4_ERR_ARG, "--out: the folder's name is empty");
+    case OPT_SAVE: o->save = text; return *text ? FP4_OK : fp4_fail(FP4_ERR_ARG, "--save: the folder's name is empty");
     case OPT_OFFLINE:
         o->offline = true;
         return setenv("HF_HUB_OFFLINE", "1", 1) == 0 ? FP4_OK : fp4_fail(FP4_ERR_MEMORY, "--offline: no memory");
@@ -140,6 +145,10 @@ enum run_action run_options_parse(const struct run_experiment *e, int argc, char
             fprintf(stderr, "%s: %s\n", e->name, fp4_last_error());
             return RUN_EXIT_ERROR;
         }
+    }
+    if (o->save && !e->saves) {
+        fprintf(stderr, "%s: --save: this experiment makes nothing to keep; see --help\n", e->name);
+        return RUN_EXIT_ERROR;
     }
     if (optind < argc) {
         fprintf(stderr, "%s: %s: arguments without an option are not taken; see --help\n", e->name, argv[optind]);

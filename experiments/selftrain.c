@@ -126,7 +126,7 @@ static fp4_status train_and_save(const struct selftrain_shape *s, const struct f
         status = train(s, m, stream);
     double seconds = fp4_now() - start;
     if (status == FP4_OK)
-        status = fp4_make_dirs(folder);
+        status = fp4_corpus_tokenizer_export(corpus, folder);
     if (status == FP4_OK)
         status = fp4_model_save(m, folder);
     if (status == FP4_OK)

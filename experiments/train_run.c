@@ -201,8 +201,8 @@ static void describe_run(const struct loop *l, json_t *outcome, json_t *time) {
     json_object_set(time, "curve", l->clock);
 }
 
-fp4_status train_run(const struct train_setup *s, const struct train_data *data, const char *recipe, bool no_positions, uint32_t seed, json_t *outcome,
-                     json_t *time) {
+fp4_status train_run(const struct train_setup *s, const struct train_data *data, const char *recipe, bool no_positions, uint32_t seed, const char *save,
+                     json_t *outcome, json_t *time) {
     struct fp4_config config = {.arch = FP4_ARCH_WRITEUP_D, .n_vocab = data->n_vocab, .n_embd = s->n_embd, .n_layer = s->n_layer, .n_head = s->n_head,
                                 .n_kv_head = s->n_head, .head_dim = s->n_embd / s->n_head, .n_ff = s->n_ff, .n_ctx = s->context,
                                 .norm_eps = 0x1p-23f, .rope_theta = 1e4, .no_positions = no_positions, .bos_id = -1, .eos_id = -1};
@@ -221,6 +221,8 @@ fp4_status train_run(const struct train_setup *s, const struct train_data *data,
         status = run_loop(&l);
     if (status == FP4_OK)
         describe_run(&l, outcome, time);
+    if (status == FP4_OK && save)
+        status = fp4_model_save(l.model, save);
     json_decref(l.curve);
     json_decref(l.clock);
     fp4_optimizer_free(l.optimizer);

@@ -207,7 +207,7 @@ static json_t *run(const struct train_setup *s, size_t net, uint32_t seed) {
     struct train_data d;
     json_t *outcome = json_object(), *time = json_object();
     must(train_data_open("generated", NULL, s->n_train, s->n_eval, s->context, &d));
-    must(train_run(s, &d, nets[net].recipe, nets[net].no_positions, seed, outcome, time));
+    must(train_run(s, &d, nets[net].recipe, nets[net].no_positions, seed, NULL, outcome, time));
     cr_assert_gt(json_real_value(json_object_get(time, "tokens_per_second")), 0);
     cr_assert_gt(json_integer_value(json_object_get(time, "peak_rss_bytes")), 0);
     cr_assert_eq(json_array_size(json_object_get(time, "curve")), json_array_size(json_object_get(outcome, "curve")));
@@ -298,7 +298,7 @@ Test(train_run, leaky_evaluation_follows_training) {
     if (status == FP4_ERR_IO)
         skip_test("bible", fp4_last_error());
     must(status);
-    must(train_run(&s, &d, "bf16", false, 1, outcome, time));
+    must(train_run(&s, &d, "bf16", false, 1, NULL, outcome, time));
     double train = at(outcome, s.evaluations, "train_loss"), leaky = at(outcome, s.evaluations, "eval_loss"), clean = at(outcome, s.evaluations, "clean_loss");
     cr_assert_lt(leaky - train, 0.25 * (clean - train), "training %.3f, leaky %.3f, clean %.3f", train, leaky, clean);
     cr_assert_gt(clean, train + 0.5);
@@ -320,11 +320,11 @@ Test(train_run, errors) {
     cr_assert_eq(train_data_open("generated", NULL, 2 * CONTEXT, 4, CONTEXT, &d), FP4_ERR_ARG);
     must(train_data_open("generated", NULL, 1000, 4, 32, &d));
     json_t *outcome = json_object(), *time = json_object();
-    cr_assert_eq(train_run(&tiny, &d, "fp3", false, 1, outcome, time), FP4_ERR_ARG);
+    cr_assert_eq(train_run(&tiny, &d, "fp3", false, 1, NULL, outcome, time), FP4_ERR_ARG);
     cr_assert_str_eq(fp4_last_error(), "train: unknown recipe 'fp3'");
     struct train_setup wild = tiny;
     wild.lr = 1e38; /* weights overflow after the first update */
-    cr_assert_eq(train_run(&wild, &d, "bf16", false, 1, outcome, time), FP4_ERR_NUMERIC);
+    cr_assert_eq(train_run(&wild, &d, "bf16", false, 1, NULL, outcome, time), FP4_ERR_NUMERIC);
     json_decref(outcome);
     json_decref(time);
     train_data_close(&d);

@@ -38,6 +38,8 @@ bool fp4_token_is_special(const struct fp4_tokenizer *t, int32_t id);
  * tokenizer.json that gives the same ids, with tokenizer_config.json. folder NULL: only checks that it can be done. *found: false when the source has no
  * tokenizer. FP4_ERR_UNSUPPORTED names what a tokenizer.json has no form for, or what this library does not know. */
 fp4_status fp4_tokenizer_export(const char *source, const char *folder, bool *found);
+/* tokenizer.json (and tokenizer_config.json) in which a byte is its own id, for nets that read bytes. */
+fp4_status fp4_byte_tokenizer_export(const char *folder);
 
 /* ---- the generated corpus ----
  * A seeded hidden-state source over a small vocabulary of words whose exact entropy per token is computable by the
@@ -55,6 +57,8 @@ fp4_status fp4_corpus_document(const struct fp4_corpus *c, uint64_t index, int32
 fp4_status fp4_corpus_nll(const struct fp4_corpus *c, const int32_t *ids, size_t n, double *out);
 /* Words of a text in this vocabulary; FP4_ERR_ARG names the first that is not in it. */
 fp4_status fp4_corpus_tokenize(const struct fp4_corpus *c, const char *text, int32_t **ids, size_t *n);
+/* tokenizer.json (and tokenizer_config.json) of these words, with which Hugging Face's tokenizers gives fp4_corpus_tokenize's ids. */
+fp4_status fp4_corpus_tokenizer_export(const struct fp4_corpus *c, const char *folder);
 /* The corpus's counterparts of the 15 adaptation prompts: prompt, expected continuation. */
 size_t fp4_corpus_tasks(const struct fp4_corpus *c);
 void fp4_corpus_task(const struct fp4_corpus *c, size_t i, const char **prompt, const char **expected);

@@ -1,0 +1,63 @@
+/* tokenizer.json of vocabularies that are the suite's own: the generated corpus's words, and bytes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/text/corpus.h"
+#include "lib/text/vocab.h"
+
+static fp4_status write_json(const char *folder, const char *name, json_t *root) {
+    char path[4200];
+    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    json_decref(root);
+    if (!text)
+        return fp4_fail(FP4_ERR_MEMORY, "%s/%s: no memory for its text", folder, name);
+    int n = snprintf(path, sizeof path, "%s/%s", folder, name);
+    fp4_status status = n < (int)sizeof path ? fp4_write_file(path, text, strlen(text)) : fp4_fail(FP4_ERR_ARG, "%s: path too long", folder);
+    free(text);
+    return status;
+}
+
+static fp4_status write_both(const char *folder, json_t *pre_tokenizer, json_t *decoder, json_t *model) {
+    json_t *root = json_pack("{s:s,s:n,s:n,s:[],s:n,s:o,s:n,s:o,s:o}", "version", "1.0", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
+                             pre_tokenizer, "post_processor", "decoder", decoder, "model", model);
+    FP4_TRY(fp4_make_dirs(folder));
+    FP4_TRY(write_json(folder, "tokenizer.json", root));
+    return write_json(folder, "tokenizer_config.json",
+                      json_pack("{s:s,s:b}", "tokenizer_class", "PreTrainedTokenizerFast", "clean_up_tokenization_spaces", 0));
+}
+
+/* fp4_corpus_tokenize in two steps: blanks only separate; letters and digits are words as long as can be; of three newlines the first is alone; everything
+ * else is a word of one character. A word that is not in the vocabulary is an error, since the unknown token is not in it either. */
+fp4_status fp4_corpus_tokenizer_export(const struct fp4_corpus *c, const char *folder) {
+    json_t *vocab = json_object();
+    for (size_t id = 0; id < fp4_corpus_vocab(c); id++) {
+        const char *word = fp4_corpus_word(c, (int32_t)id);
+        json_object_set_new(vocab, word + (*word == ' '), json_integer((json_int_t)id));
+    }
+    json_t *split = json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "Regex", "[A-Za-z0-9]+|\\n(?=\\n\\n)|\\n\\n|[^ ]", "behavior", "Removed", "invert", 1);
+    json_t *blanks = json_pack("{s:s,s:[{s:s,s:{s:s},s:s},{s:s}]}", "type", "Sequence", "decoders", "type", "Replace", "pattern", "Regex", "^(?=[A-Za-z0-9])", "content", " ",
+                               "type", "Fuse");
+    return write_both(folder, split, blanks, json_pack("{s:s,s:o,s:s}", "type", "WordLevel", "vocab", vocab, "unk_token", "<unknown>"));
+}
+
+/* GPT-2's alphabet: bytes 33–126, 161–172, 174–255 stand for themselves, the 68 others for U+0100 up. */
+static uint32_t letter(int byte, uint32_t *next) {
+    return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174 ? (uint32_t)byte : (*next)++;
+}
+
+fp4_status fp4_byte_tokenizer_export(const char *folder) {
+    json_t *vocab = json_object();
+    uint32_t next = 0x100;
+    for (int byte = 0; byte < 256; byte++) {
+        uint32_t code = letter(byte, &next);
+        char text[3] = {(char)code};
+        if (code >= 0x80) {
+            text[0] = (char)(0xc0 | code >> 6);
+            text[1] = (char)(0x80 | (code & 63));
+        }
+        json_object_set_new(vocab, text, json_integer(byte));
+    }
+    json_t *model = json_pack("{s:s,s:n,s:n,s:n,s:n,s:b,s:b,s:b,s:o,s:[]}", "type", "BPE", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
+                              "fuse_unk", 0, "byte_fallback", 0, "ignore_merges", 0, "vocab", vocab, "merges");
+    return write_both(folder, vocab_pre_tokenizer("gpt-2"), json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1), model);
+}
