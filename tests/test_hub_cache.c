@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "fp4lab/hub.h"
+#include "lib/base/memory.h"
 #include "tests/bytes.h"
 #include "tests/hub_support.h"
 #include "tests/support.h"
@@ -374,6 +375,37 @@ Test(hub_cache, several_fetches_at_once) {
     hub_server_stop(s);
     hub_remove(root);
 }
+
+/* ---- memory ---- */
+
+/* Each allocation of the library fails once: an error each time, and a cache that the next fetch makes whole. */
+static void every_allocation_fails_once(const char *model) {
+    struct hub_server *s = hub_server_start(HUB_FINE);
+    struct fp4_hub_found found;
+    char root[64];
+    bool failed = true;
+    size_t n = 0;
+    while (failed) {
+        hub_use_server(s, root);
+        fp4_fail(FP4_OK, "nothing said");
+        memory_fail_at(++n);
+        fp4_status status = fetch(model, &found);
+        failed = memory_has_failed();
+        memory_fail_at(0);
+        cr_assert_eq(status, failed ? FP4_ERR_MEMORY : FP4_OK, "allocation %zu: %s", n, fp4_last_error());
+        cr_assert_str_neq(fp4_last_error(), failed ? "nothing said" : "");
+        hub_check_cache(root, failed, true);
+        must(fetch(model, &found));
+        must(find(model, &found));
+        hub_check_cache(root, false, true);
+        hub_remove(root);
+    }
+    cr_assert_gt(n, 20);
+    hub_server_stop(s);
+}
+
+Test(hub_cache, no_memory_for_one_file) { every_allocation_fails_once("org/gguf"); }
+Test(hub_cache, no_memory_for_shards) { every_allocation_fails_once("org/sharded"); }
 
 /* ---- disks ---- */
 

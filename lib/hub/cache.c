@@ -2,13 +2,13 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <dirent.h>
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "lib/base/json.h"
 #include "lib/hub/internal.h"
 
 enum { INDEX_MAX = 64 << 20, SHARDS_MAX = 100000 };
@@ -271,8 +271,10 @@ fp4_status hub_index_shards(const char *path, char ***names, size_t *n) {
     *names = NULL;
     *n = 0;
     FP4_TRY(fp4_read_file(path, INDEX_MAX, &text, &size));
-    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_parse(text, size, JSON_REJECT_DUPLICATES, &error);
     fp4_free(text);
+    if (!root)
+        return fp4_fail(json_fault(&error), "%s: line %d: %s", path, error.line, error.text);
     json_t *map = json_object_get(root, "weight_map");
     fp4_status status = json_is_object(map) ? collect_shards(path, map, names, n)
                                             : fp4_fail(FP4_ERR_FORMAT, "%s: not a safetensors index (no weight_map)", path);

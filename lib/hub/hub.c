@@ -1,7 +1,7 @@
 /* Finding, listing, fetching. */
 #include "fp4lab/hub.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -92,8 +92,11 @@ static void note_absent(const struct hub *h, const struct fp4_hub_listing *all) 
         bool there = false;
         for (size_t k = 0; k < all->n && !there; k++)
             there = strcmp(all->files[k].name, needed[i]) == 0;
-        if (!there && hub_path(path, "%s/%s", folder, needed[i]) == FP4_OK && hub_file_size(path) < 0 && fp4_make_dirs(folder) == FP4_OK)
-            fp4_write_file(path, "", 0);
+        if (there || hub_path(path, "%s/%s", folder, needed[i]) != FP4_OK || fp4_make_dirs(folder) != FP4_OK)
+            continue;
+        int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        if (fd >= 0)
+            close(fd);
     }
 }
 

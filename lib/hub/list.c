@@ -1,11 +1,11 @@
 /* What a repository holds, and which of it a model needs. */
 #include <ctype.h>
 #include <fnmatch.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "lib/base/json.h"
 #include "lib/hub/internal.h"
 
 /* The answer of the largest repositories has some MB. */
@@ -251,9 +251,9 @@ fp4_status hub_list(struct hub *h, struct fp4_hub_listing *chosen, struct fp4_hu
     json_error_t error;
     *chosen = (struct fp4_hub_listing){0};
     fp4_status status = get_listing(h, &b);
-    json_t *root = status == FP4_OK ? json_loadb(b.text ? b.text : "", b.n, JSON_REJECT_DUPLICATES, &error) : NULL;
+    json_t *root = status == FP4_OK ? json_parse(b.text ? b.text : "", b.n, JSON_REJECT_DUPLICATES, &error) : NULL;
     if (status == FP4_OK && !root)
-        status = fp4_fail(FP4_ERR_FORMAT, "%s: the server's list of files is not JSON (%s); look at HF_ENDPOINT and proxies", h->spec->repo, error.text);
+        status = fp4_fail(json_fault(&error), "%s: the server's list of files is not JSON (%s); look at HF_ENDPOINT and proxies", h->spec->repo, error.text);
     fp4_free(b.text);
     if (status == FP4_OK)
         status = read_listing(h, root, &own);
