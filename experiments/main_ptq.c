@@ -159,6 +159,44 @@ static fp4_status add_evaluation(struct ptq *s, struct run_plan *plan, const str
     return FP4_OK;
 }
 
+static bool is_planned(const struct ptq *s, const struct arm *a) {
+    return run_selected(s->options.arms, a->name) && (!a->full_only || s->options.arms || s->options.profile == FP4_PROFILE_FULL);
+}
+
+enum { TOKENS_OF_ALL = 290000 }; /* where a workload takes all windows of a text: WikiText-2's test split by small vocabularies */
+
+/* What the planned arms need of a model at the most: hidden states of the unquantized model on every text, and of the calibration tokens. */
+static struct fp4_use use_of(const struct ptq *s, const char *model, size_t width, size_t n_embd) {
+    const struct calibration_plan *c = calibration_of(model);
+    struct fp4_use use = {.reference = true, .snapshot = true};
+    for (size_t i = 0; i < s->n_evaluations; i++) {
+        const struct evaluation *e = &s->evaluations[i];
+        if (strcmp(e->model, model) != 0)
+            continue;
+        use.tokens = e->work->length > use.tokens ? e->work->length : use.tokens;
+        use.other += (e->n_windows == ALL ? TOKENS_OF_ALL : e->n_windows * e->work->length) * width * sizeof(float);
+    }
+    for (size_t a = 0; a < N_ARMS; a++) {
+        if (!is_planned(s, &arms[a]))
+            continue;
+        use.quantized = use.quantized || strcmp(arms[a].activations, "none") != 0;
+        use.rewrites = use.rewrites || arms[a].method;
+        use.hessians = use.hessians || needs_calibration(&arms[a]);
+    }
+    if (use.hessians) {
+        use.tokens = c->length > use.tokens ? c->length : use.tokens;
+        use.other += c->sequences[s->options.profile] * c->length * n_embd * sizeof(float);
+    }
+    return use;
+}
+
+static fp4_status plan_memory(struct ptq *s, const char *model, struct fp4_use *use) {
+    struct fp4_config config;
+    FP4_TRY(source_config(model, &config));
+    *use = use_of(s, model, config.n_word ? config.n_word : config.n_embd, config.n_embd);
+    return FP4_OK;
+}
+
 static fp4_status plan_model(struct ptq *s, struct run_plan *plan, const char *model) {
     bool there, own = strcmp(model, "selftrained") == 0;
     size_t first = s->n_evaluations;
@@ -166,9 +204,13 @@ static fp4_status plan_model(struct ptq *s, struct run_plan *plan, const char *m
     for (size_t w = 0; there && w < N_WORKLOADS; w++)
         if ((strcmp(workloads[w].model, "selftrained") == 0) == own)
             FP4_TRY(add_evaluation(s, plan, &workloads[w], model));
+    if (s->n_evaluations > first) {
+        struct fp4_use use;
+        FP4_TRY(plan_memory(s, model, &use));
+        FP4_TRY(source_memory(plan, model, s->options.load.weights_in, &use));
+    }
     for (size_t a = 0; a < N_ARMS; a++)
-        if (run_selected(s->options.arms, arms[a].name) &&
-            (!arms[a].full_only || s->options.arms || s->options.profile == FP4_PROFILE_FULL))
+        if (is_planned(s, &arms[a]))
             for (size_t e = first; e < s->n_evaluations; e++)
                 FP4_TRY(add_trials(s, plan, &arms[a], &s->evaluations[e]));
     return FP4_OK;
@@ -213,8 +255,12 @@ static void close_model(struct ptq *s) {
 static fp4_status use_model(struct ptq *s, const char *model) {
     if (strcmp(s->source.name, model) == 0)
         return FP4_OK;
+    struct fp4_load load = s->options.load;
+    struct fp4_use use;
     close_model(s);
-    FP4_TRY(source_open(model, &s->source));
+    FP4_TRY(plan_memory(s, model, &use));
+    load.use = &use;
+    FP4_TRY(source_open(model, &load, &s->source));
     return fp4_model_snapshot(s->source.model, &s->original);
 }
 

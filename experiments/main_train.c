@@ -84,10 +84,13 @@ static json_t *config_of(const struct train_setup *s, const struct arm *a, const
     return config; /* run_add says that there was no memory */
 }
 
+/* Before the data are there. */
+static size_t vocabulary_of(const struct train_setup *s, const char *item) { return is_generated(item) ? 354 : s->tokenizer ? 49152 : 256; }
+
 /* Seconds of a trial on cores with AVX-512: products run at some 100 gigaflop/s a core, and every activation costs time of its own, more where it is quantized. For
  * --dry-run and the progress bar only. */
 static double estimate(const struct train_setup *s, const struct arm *a, const char *item) {
-    double d = (double)s->n_embd, f = (double)s->n_ff, layers = (double)s->n_layer, vocabulary = is_generated(item) ? 354 : s->tokenizer ? 49152 : 256;
+    double d = (double)s->n_embd, f = (double)s->n_ff, layers = (double)s->n_layer, vocabulary = (double)vocabulary_of(s, item);
     double weights = layers * (4 * d * d + 2 * d * f) + d * vocabulary, activations = layers * (12 * d + 4 * f + (double)(s->context * s->n_head)) + 3 * vocabulary;
     double tokens = (double)(s->steps * s->accumulate * s->batch * s->context);
     tokens += (double)(s->evaluations + 1) * (double)(s->n_eval * s->context) / 3; /* forward only */
@@ -127,6 +130,25 @@ static fp4_status note_inputs(struct train *s, struct run_plan *plan, bool *bibl
     return run_missing(plan, "smollm2", fp4_last_error());
 }
 
+/* Of the planned item with the largest vocabulary. The data: tokens of both kinds, as 32-bit ids with their targets. */
+static fp4_status plan_memory(struct train *s, struct run_plan *plan, const char *model) {
+    const struct train_setup *u = &s->setup;
+    struct fp4_memory m;
+    size_t vocabulary = 0, tokens = 0;
+    for (size_t i = 0; i < s->n_payloads; i++) {
+        size_t n = vocabulary_of(u, s->payloads[i].item), data = n_train_of(u, s->payloads[i].item) + u->n_eval * u->context;
+        vocabulary = n > vocabulary ? n : vocabulary;
+        tokens = data > tokens ? data : tokens;
+    }
+    if (vocabulary == 0)
+        return FP4_OK;
+    struct fp4_config config = train_model_config(u, vocabulary, false);
+    struct fp4_use use = {.sequences = u->batch, .tokens = u->context, .quantized = true, .quantized_head = true, .gradients = true,
+                          .other = tokens * 2 * sizeof(int32_t)};
+    FP4_TRY(fp4_memory_plan(&config, s->options.load.weights_in, &use, &m));
+    return run_memory(plan, model, &m);
+}
+
 static fp4_status plan_all(struct run_options *o, struct run_plan *plan, void **state) {
     const char *arm_names[N_ARMS], *item_names[N_ITEMS], model[] = "writeup_d";
     for (size_t i = 0; i < N_ARMS; i++)
@@ -151,6 +173,7 @@ static fp4_status plan_all(struct run_options *o, struct run_plan *plan, void **
                 (published || !items[i].published_only))
                 FP4_TRY(add_trials(s, plan, &arms[a], items[i].name, model));
         }
+    FP4_TRY(plan_memory(s, plan, model));
     if (s->n_payloads == 0)
         return bible ? fp4_fail(FP4_ERR_ARG, "no such trial: only published arms and baselines run on the leaky split; see --list-arms")
                      : fp4_documents_open("bible", &(struct fp4_documents){0}); /* says what is missing, and how to get it */

@@ -70,6 +70,7 @@ static fp4_status add_trials(struct tta_state *s, struct run_plan *plan, const c
  * the weights in another shape. */
 static fp4_status plan_model(struct tta_state *s, struct run_plan *plan, const char *model) {
     struct scale scale = scale_of(s->options.profile, strcmp(model, "selftrained") == 0);
+    FP4_TRY(source_memory(plan, model, s->options.load.weights_in, &tta_use));
     for (int untied = 0; untied < 2; untied++)
         for (int number = 1; number <= TTA_ITEMS; number++)
             for (size_t a = 0; a < tta_n_arms; a++)
@@ -160,7 +161,7 @@ static fp4_status prepare(void *state, struct run_plan *plan, const struct run_t
     const struct tta_work *w = trials[0]->payload;
     (void)plan;
     (void)n;
-    return tta_model_use(&s->model, trials[0]->model, w->arm->untied);
+    return tta_model_use(&s->model, trials[0]->model, w->arm->untied, &s->options.load);
 }
 
 int main(int argc, char **argv) {

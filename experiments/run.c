@@ -134,6 +134,7 @@ static fp4_status run_rest(struct running *r, void *state) {
     FP4_TRY(run_file_open(&r->file, r->options));
     FP4_TRY(run_file_scan(r->options, r->plan));
     FP4_TRY(collect(r));
+    FP4_TRY(run_plan_fits(r->plan, r->options));
     char text[32];
     run_duration(r->seconds, text);
     if (r->n == 0) {
@@ -150,7 +151,11 @@ static fp4_status run_rest(struct running *r, void *state) {
 static fp4_status dry_run(struct running *r) {
     FP4_TRY(run_file_scan(r->options, r->plan));
     run_plan_print(r->plan, r->options, stdout);
-    return FP4_OK;
+    return run_plan_fits(r->plan, r->options);
+}
+
+static void warn(void *context, const char *message) {
+    fprintf(stderr, "%s: warning: %s\n", (const char *)context, message);
 }
 
 int run_main(const struct run_experiment *e, int argc, char **argv) {
@@ -160,6 +165,7 @@ int run_main(const struct run_experiment *e, int argc, char **argv) {
     if (action != RUN_GO)
         return action == RUN_EXIT_OK ? 0 : 2;
     catch_signals(e->name);
+    fp4_set_warning_handler(warn, (void *)(uintptr_t)e->name);
     fp4_set_threads(options.threads);
     struct run_plan plan;
     void *state = NULL;

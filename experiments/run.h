@@ -17,7 +17,7 @@
 
 #include <jansson.h>
 
-#include "fp4lab/base.h"
+#include "fp4lab/weights.h"
 
 enum fp4_profile { FP4_PROFILE_SMOKE, FP4_PROFILE_DEFAULT, FP4_PROFILE_FULL };
 
@@ -35,6 +35,7 @@ struct run_options {
     uint32_t seed;             /* --seed: base seed */
     const char *save;          /* --save: folder for what trials make, NULL: nothing is kept */
     bool dry_run, list_arms, offline;
+    struct fp4_load load;      /* --weights-in, --ignore-memory, --allow-nonfinite; the use is the experiment's */
 };
 
 /* One trial to be run. `config` is owned by the plan. */
@@ -68,6 +69,10 @@ fp4_status run_add(struct run_plan *plan, const struct run_trial *t);
 fp4_status run_input(struct run_plan *plan, const char *name, const char *source, const char *licence, const char *sha256);
 fp4_status run_missing(struct run_plan *plan, const char *name, const char *why);
 fp4_status run_setting(struct run_plan *plan, const char *name, json_t *value); /* steals */
+
+/* What a model of the plan will need: --dry-run prints it, and a run in which some trial of that model is left does not begin when it does not
+ * fit. */
+fp4_status run_memory(struct run_plan *plan, const char *model, const struct fp4_memory *m);
 
 /* True when `name` is in the comma list (NULL list: true). */
 bool run_selected(const char *list, const char *name);

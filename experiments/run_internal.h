@@ -22,6 +22,11 @@ struct run_plan {
     size_t n, room;
     json_t *keys;           /* object: key → index of its entry */
     json_t *inputs, *missing, *settings;
+    struct run_needs {
+        char model[256];
+        struct fp4_memory memory;
+    } *needs;
+    size_t n_needs;
 };
 fp4_status run_plan_begin(struct run_plan *plan, const char *experiment);
 void run_plan_end(struct run_plan *plan);
@@ -29,6 +34,8 @@ void run_plan_end(struct run_plan *plan);
 fp4_status run_plan_line(const struct run_plan *plan, const struct run_entry *e, json_t **line);
 /* Prints the plan, one line a trial, and the estimate. */
 void run_plan_print(const struct run_plan *plan, const struct run_options *o, FILE *out);
+/* FP4_ERR_MEMORY when a model that an entry of this shard is left for does not fit. */
+fp4_status run_plan_fits(const struct run_plan *plan, const struct run_options *o);
 /* True when entry i belongs to the run's shard. */
 bool run_in_shard(const struct run_options *o, size_t i);
 /* "3 min 20 s" into text. */

@@ -23,7 +23,10 @@ static void print_help(const struct run_experiment *e) {
           "  --out FOLDER       where results go (default: out/PROFILE)\n"
           "  --seed N           base seed of all randomness (default: 1)\n"
           "  --offline          use no downloaded input\n"
-          "  --dry-run          list the trials and an estimate of their time, run nothing\n"
+          "  --dry-run          list the trials, an estimate of their time and the memory that they need, run nothing\n"
+          "  --weights-in PLACE memory, file (converted when used; the same bits) or auto (default)\n"
+          "  --ignore-memory    go on where the memory that is needed is not there\n"
+          "  --allow-nonfinite  go on with a checkpoint that holds NaN or infinity\n"
           "  --list-arms        list the arms\n"
           "  --help, --version\n",
           stdout);
@@ -74,7 +77,8 @@ static fp4_status profile_option(const char *text, struct run_options *o) {
     return fp4_fail(FP4_ERR_ARG, "--profile %s: not known; known: smoke, default, full", text);
 }
 
-enum { OPT_MODEL = 1000, OPT_ARMS, OPT_ITEMS, OPT_SEEDS, OPT_PROFILE, OPT_SHARD, OPT_THREADS, OPT_OUT, OPT_SEED, OPT_OFFLINE, OPT_DRY, OPT_LIST, OPT_SAVE, OPT_HELP, OPT_VERSION };
+enum { OPT_MODEL = 1000, OPT_ARMS, OPT_ITEMS, OPT_SEEDS, OPT_PROFILE, OPT_SHARD, OPT_THREADS, OPT_OUT, OPT_SEED, OPT_OFFLINE, OPT_DRY,
+       OPT_WEIGHTS_IN, OPT_IGNORE_MEMORY, OPT_NONFINITE, OPT_LIST, OPT_SAVE, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {{"model", required_argument, NULL, OPT_MODEL},
                                         {"arms", required_argument, NULL, OPT_ARMS},
@@ -87,6 +91,9 @@ static const struct option options[] = {{"model", required_argument, NULL, OPT_M
                                         {"seed", required_argument, NULL, OPT_SEED},
                                         {"offline", no_argument, NULL, OPT_OFFLINE},
                                         {"dry-run", no_argument, NULL, OPT_DRY},
+                                        {"weights-in", required_argument, NULL, OPT_WEIGHTS_IN},
+                                        {"ignore-memory", no_argument, NULL, OPT_IGNORE_MEMORY},
+                                        {"allow-nonfinite", no_argument, NULL, OPT_NONFINITE},
                                         {"list-arms", no_argument, NULL, OPT_LIST},
                                         {"save", required_argument, NULL, OPT_SAVE},
                                         {"help", no_argument, NULL, OPT_HELP},
@@ -107,6 +114,9 @@ static fp4_status take_option(int option, const char *text, struct run_options *
         o->offline = true;
         return setenv("HF_HUB_OFFLINE", "1", 1) == 0 ? FP4_OK : fp4_fail(FP4_ERR_MEMORY, "--offline: no memory");
     case OPT_DRY: o->dry_run = true; return FP4_OK;
+    case OPT_WEIGHTS_IN: return fp4_weights_in_parse(text, &o->load.weights_in);
+    case OPT_IGNORE_MEMORY: o->load.ignore_memory = true; return FP4_OK;
+    case OPT_NONFINITE: o->load.refuse_nonfinite = false; return FP4_OK;
     case OPT_LIST: o->list_arms = true; return FP4_OK;
     case OPT_SEEDS:
         FP4_TRY(number_option("seeds", text, 1, 100000, &v));
@@ -125,7 +135,7 @@ static fp4_status take_option(int option, const char *text, struct run_options *
 }
 
 enum run_action run_options_parse(const struct run_experiment *e, int argc, char **argv, struct run_options *o, char folder[64]) {
-    *o = (struct run_options){.program = e->name, .profile = FP4_PROFILE_DEFAULT, .shard = 1, .n_shards = 1, .seed = 1};
+    *o = (struct run_options){.program = e->name, .profile = FP4_PROFILE_DEFAULT, .shard = 1, .n_shards = 1, .seed = 1, .load.refuse_nonfinite = true};
     optind = 0; /* glibc: start afresh, tests parse more than once */
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {

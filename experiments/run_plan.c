@@ -25,6 +25,7 @@ void run_plan_end(struct run_plan *plan) {
         json_decref(t->config);
     }
     fp4_free(plan->entries);
+    fp4_free(plan->needs);
     json_decref(plan->keys);
     json_decref(plan->inputs);
     json_decref(plan->missing);
@@ -100,6 +101,33 @@ fp4_status run_setting(struct run_plan *plan, const char *name, json_t *value) {
     return value && json_object_set_new(plan->settings, name, value) == 0 ? FP4_OK : no_memory();
 }
 
+fp4_status run_memory(struct run_plan *plan, const char *model, const struct fp4_memory *m) {
+    struct run_needs *more;
+    FP4_TRY(FP4_NEW(more, plan->n_needs + 1));
+    if (plan->n_needs)
+        memcpy(more, plan->needs, plan->n_needs * sizeof *more);
+    snprintf(more[plan->n_needs].model, sizeof more->model, "%s", model);
+    more[plan->n_needs].memory = *m;
+    fp4_free(plan->needs);
+    plan->needs = more;
+    plan->n_needs++;
+    return FP4_OK;
+}
+
+static bool is_left(const struct run_plan *plan, const struct run_options *o, const char *model) {
+    for (size_t i = 0; i < plan->n; i++)
+        if (!plan->entries[i].done && run_in_shard(o, i) && strncmp(plan->entries[i].trial.model, model, sizeof plan->needs->model - 1) == 0)
+            return true;
+    return false;
+}
+
+fp4_status run_plan_fits(const struct run_plan *plan, const struct run_options *o) {
+    for (size_t i = 0; i < plan->n_needs && !o->load.ignore_memory; i++)
+        if (is_left(plan, o, plan->needs[i].model))
+            FP4_TRY(fp4_memory_check(plan->needs[i].model, &plan->needs[i].memory));
+    return FP4_OK;
+}
+
 bool run_selected(const char *list, const char *name) {
     if (!list)
         return true;
@@ -160,6 +188,12 @@ void run_plan_print(const struct run_plan *plan, const struct run_options *o, FI
     char text[32];
     run_duration(left, text);
     fprintf(out, "# %zu trials, %zu of them there; the rest takes about %s\n", planned, there, text);
+    for (size_t k = 0; k < plan->n_needs; k++) {
+        char needed[256];
+        fp4_memory_describe(&plan->needs[k].memory, needed, sizeof needed);
+        fprintf(out, "# memory: %s: %s needed, %.2f GiB available\n", plan->needs[k].model, needed,
+                (double)plan->needs[k].memory.available / (1 << 30));
+    }
     size_t i;
     json_t *m;
     json_array_foreach(plan->missing, i, m)

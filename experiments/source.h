@@ -12,7 +12,7 @@
 #include "fp4lab/text.h"
 
 struct source {
-    char name[64];
+    char name[1024];
     char path[1024];
     struct fp4_model *model;
     struct fp4_tokenizer *tokenizer; /* NULL: `corpus` tokenizes */
@@ -20,11 +20,15 @@ struct source {
     size_t file_bytes;               /* of the weights on disk */
 };
 
-/* Whether the source can be had, without loading it: its path and SHA-256 of the weights' file go to `sha256` ("" for selftrained, whose
+/* Whether the source can be had, without loading it: its path and the SHA-256 of its files go to `sha256` (identity.h; "" for selftrained, whose
  * weights follow from its settings). FP4_ERR_IO: not there; the message says what to do. */
 fp4_status source_find(const char *name, char path[1024], char sha256[65]);
+/* Its configuration; loads nothing. */
+fp4_status source_config(const char *name, struct fp4_config *out);
+/* Notes what a use of it will need of memory. */
+fp4_status source_memory(struct run_plan *plan, const char *name, enum fp4_weights_in weights_in, const struct fp4_use *use);
 /* Finds, trains if need be (selftrained: a progress bar on a terminal), loads. */
-fp4_status source_open(const char *name, struct source *out);
+fp4_status source_open(const char *name, const struct fp4_load *load, struct source *out);
 void source_close(struct source *s);
 /* What determines the model, for a trial's config: {"file sha256"} or {"settings of the training"}. */
 json_t *source_identity(const char *name);

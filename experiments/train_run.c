@@ -201,11 +201,15 @@ static void describe_run(const struct loop *l, json_t *outcome, json_t *time) {
     json_object_set(time, "curve", l->clock);
 }
 
+struct fp4_config train_model_config(const struct train_setup *s, size_t n_vocab, bool no_positions) {
+    return (struct fp4_config){.arch = FP4_ARCH_WRITEUP_D, .n_vocab = n_vocab, .n_embd = s->n_embd, .n_layer = s->n_layer, .n_head = s->n_head,
+                               .n_kv_head = s->n_head, .head_dim = s->n_embd / s->n_head, .n_ff = s->n_ff, .n_ctx = s->context, .norm_eps = 0x1p-23f,
+                               .rope_theta = 1e4, .no_positions = no_positions, .bos_id = -1, .eos_id = -1};
+}
+
 fp4_status train_run(const struct train_setup *s, const struct train_data *data, const char *recipe, bool no_positions, uint32_t seed, const char *save,
                      json_t *outcome, json_t *time) {
-    struct fp4_config config = {.arch = FP4_ARCH_WRITEUP_D, .n_vocab = data->n_vocab, .n_embd = s->n_embd, .n_layer = s->n_layer, .n_head = s->n_head,
-                                .n_kv_head = s->n_head, .head_dim = s->n_embd / s->n_head, .n_ff = s->n_ff, .n_ctx = s->context,
-                                .norm_eps = 0x1p-23f, .rope_theta = 1e4, .no_positions = no_positions, .bos_id = -1, .eos_id = -1};
+    struct fp4_config config = train_model_config(s, data->n_vocab, no_positions);
     const struct fp4_recipe *found = fp4_recipe_find(recipe);
     if (!found)
         return fp4_fail(FP4_ERR_ARG, "train: unknown recipe '%s'", recipe);

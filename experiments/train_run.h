@@ -15,6 +15,8 @@ struct train_setup {
 
 /* What determines a run beside its data and seed; NULL without memory. New reference. */
 json_t *train_config(const struct train_setup *s, const char *recipe, bool no_positions);
+/* The net for a vocabulary. */
+struct fp4_config train_model_config(const struct train_setup *s, size_t n_vocab, bool no_positions);
 /* Trains from random weights of `seed`; fills outcome (curve, final, n_params, n_trained, steps, batch, context) and time, as in SCHEMA.md. Every number in outcome is the
  * same for any number of threads. FP4_ERR_NUMERIC: a loss is not finite. save: a folder that the trained net is written into, over one that is there;
  * NULL: it is not kept. */

@@ -40,7 +40,9 @@ struct tta_model {
     struct fp4_optimizer *optimizer;
     struct fp4_snapshot *snapshot;
 };
-fp4_status tta_model_use(struct tta_model *t, const char *name, bool untied);
+/* What adaptation needs of it, at the most. */
+extern const struct fp4_use tta_use;
+fp4_status tta_model_use(struct tta_model *t, const char *name, bool untied, const struct fp4_load *load);
 fp4_status tta_model_ready(struct tta_model *t); /* for adaptation: gradients, moments, snapshot */
 /* Copies the weights back and proves it; FP4_ERR_NUMERIC when the hash differs. */
 fp4_status tta_model_restore(struct tta_model *t);
@@ -63,7 +65,7 @@ struct tta_state {
     struct tta_work *work;      /* trials point into it */
     size_t n_work, room;
     struct tta_model model;
-    char matched_model[64];     /* whose adapted entropies are remembered: */
+    char matched_model[1024];   /* whose adapted entropies are remembered: */
     double matched[2][TTA_ITEMS + 1]; /* [lr 1e-4, other][item]; NaN: not known yet */
 };
 void tta_forget(struct tta_state *s, const char *model); /* entropies remembered for another model */

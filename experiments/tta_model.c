@@ -46,11 +46,16 @@ static fp4_status untie(struct source *s) {
     return FP4_OK;
 }
 
-fp4_status tta_model_use(struct tta_model *t, const char *name, bool untied) {
+/* Prompts and answers are short: no published pair has half as many tokens. */
+const struct fp4_use tta_use = {.tokens = 128, .cache = 128, .quantized = true, .gradients = true, .snapshot = true};
+
+fp4_status tta_model_use(struct tta_model *t, const char *name, bool untied, const struct fp4_load *load) {
+    struct fp4_load full = *load;
+    full.use = &tta_use;
     if (t->open && t->untied == untied && strcmp(t->source.name, name) == 0)
         return FP4_OK;
     tta_model_close(t);
-    FP4_TRY(source_open(name, &t->source));
+    FP4_TRY(source_open(name, &full, &t->source));
     t->open = true;
     t->untied = untied;
     fp4_status status = untied ? untie(&t->source) : FP4_OK;

@@ -84,7 +84,7 @@ static fp4_status adapt(struct tta_state *s, const struct tta_work *w, uint32_t 
 void tta_forget(struct tta_state *s, const char *model) {
     if (strcmp(s->matched_model, model) == 0)
         return;
-    snprintf(s->matched_model, sizeof s->matched_model, "%.63s", model);
+    snprintf(s->matched_model, sizeof s->matched_model, "%s", model);
     for (size_t i = 0; i <= TTA_ITEMS; i++)
         s->matched[0][i] = s->matched[1][i] = NAN;
 }
@@ -235,7 +235,7 @@ fp4_status tta_trial(void *state, const struct run_trial *t, json_t *outcome, js
     const struct tta_work *w = t->payload;
     struct tokens tokens = {0};
     struct fp4_policy policy;
-    FP4_TRY(tta_model_use(&s->model, t->model, w->arm->untied));
+    FP4_TRY(tta_model_use(&s->model, t->model, w->arm->untied, &s->options.load));
     tta_forget(s, t->model);
     FP4_TRY(tta_arm_policy(w->arm, &policy));
     fp4_model_set_policy(s->model.source.model, &policy, w->arm->head);

@@ -6,6 +6,7 @@
 #include "stats/results.h"
 
 #include <errno.h>
+#include <math.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@
 enum { TOY_ITEMS = 12, TOY_PARTS = 40 };
 static const char *const toy_arms[] = {"plain", "squared"};
 static int toy_pause_us, toy_pauses = 1; /* how long a trial takes */
+static size_t toy_needs;                 /* bytes of memory; 0: not said */
+static const char *toy_checkpoint;       /* opened while it plans; NULL: none */
 
 static void toy_list(FILE *out) { fprintf(out, "plain\nsquared\n"); }
 
@@ -39,7 +42,11 @@ static fp4_status toy_plan(struct run_options *o, struct run_plan *plan, void **
             FP4_TRY(run_add(plan, &t));
         }
     *state = plan;
-    return FP4_OK;
+    struct fp4_model *m = NULL;
+    if (toy_checkpoint)
+        FP4_TRY(fp4_model_open(toy_checkpoint, fp4_backend_cpu(), &o->load, &m));
+    fp4_model_free(m);
+    return toy_needs ? run_memory(plan, "toy", &(struct fp4_memory){.weights_in = FP4_WEIGHTS_MEMORY, .total = toy_needs, .available = 1 << 30}) : FP4_OK;
 }
 
 struct toy_sum {
@@ -370,6 +377,37 @@ Test(run, a_dry_run_writes_nothing) {
     cr_assert_eq(run_toy(out_arguments("dry", "--items 7")), 0);
     text = said(out_arguments("dry", "--dry-run --arms plain"), 0, 0);
     cr_assert_not_null(strstr(text, "# 12 trials, 1 of them there"), "%s", text);
+}
+
+Test(run, what_does_not_fit_is_not_begun) {
+    toy_needs = (size_t)5 << 30;
+    const char *text = said(out_arguments("m", "--dry-run"), 2, 0);
+    cr_assert(strstr(text, "# memory: toy: 5.00 GiB") && strstr(text, "1.00 GiB available") && strstr(text, "toy: toy: needs 5.00 GiB"), "%s", text);
+    text = said(out_arguments("m", ""), 2, 0);
+    cr_assert(strstr(text, "--ignore-memory") && !strstr(text, "24/24"), "%s", text);
+    toy_needs = (size_t)1 << 20;
+    cr_assert_eq(run_toy(out_arguments("m", "--items 1")), 0);
+    toy_needs = (size_t)5 << 30;
+    cr_assert_eq(run_toy(out_arguments("m", "--items 1")), 0, "nothing is left to run");
+    cr_assert_eq(run_toy(out_arguments("m", "")), 2);
+    cr_assert_eq(run_toy(out_arguments("m", "--ignore-memory")), 0);
+    toy_needs = 0;
+    expect_same(in_folder("m"));
+}
+
+Test(run, a_checkpoint_with_nan_stops_it) {
+    const struct fp4_config config = {.arch = FP4_ARCH_LLAMA, .n_vocab = 20, .n_embd = 8, .n_layer = 1, .n_head = 2, .n_kv_head = 1, .head_dim = 4,
+                                      .n_ff = 8, .n_ctx = 16, .norm_eps = 1e-5f, .rope_theta = 1e4, .bos_id = -1, .eos_id = -1};
+    struct fp4_model *m;
+    must(fp4_model_create(&config, 1, fp4_backend_cpu(), &m));
+    fp4_model_find_param(m, "model.norm.weight")->data[3] = NAN;
+    must(fp4_model_save(m, in_folder("nan")));
+    fp4_model_free(m);
+    toy_checkpoint = in_folder("nan");
+    const char *text = said(out_arguments("n", ""), 2, 0);
+    cr_assert(strstr(text, "toy: ") && strstr(text, "tensor model.norm.weight: 1 of 8 values are NaN or infinite; --allow-nonfinite"), "%s", text);
+    text = said(out_arguments("n", "--items 1 --allow-nonfinite"), 0, 0);
+    cr_assert(strstr(text, "toy: warning: ") && strstr(text, "tensor model.norm.weight: 1 of 8 values are NaN or infinite\n"), "%s", text);
 }
 
 Test(run, help_version_and_arms) {

@@ -196,7 +196,7 @@ static double number(json_t *o, const char *name) {
 }
 
 static void open_smollm2(struct source *s) {
-    if (source_open("smollm2", s) != FP4_OK)
+    if (source_open("smollm2", &(struct fp4_load){0}, s) != FP4_OK)
         skip_test("smollm2", fp4_last_error());
 }
 

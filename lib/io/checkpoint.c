@@ -216,4 +216,6 @@ const struct fp4_stored *fp4_checkpoint_find(const struct fp4_checkpoint *c, con
     return hit ? *hit : NULL;
 }
 
+size_t fp4_checkpoint_n_files(const struct fp4_checkpoint *c) { return c->n_files; }
+const char *fp4_checkpoint_file(const struct fp4_checkpoint *c, size_t i) { return i < c->n_files ? c->files[i].path : NULL; }
 const char *fp4_checkpoint_kind(const struct fp4_checkpoint *c) { return c->kind; }

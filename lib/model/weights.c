@@ -14,11 +14,12 @@ enum { PAGE = 4096 };
 static size_t index_of(const struct fp4_model *m, const struct fp4_param *p) { return (size_t)(p - m->params); }
 
 /* Advice about the whole pages of a tensor's bytes. Pages that are given up come back from the page cache when they are read again. */
-static void advise(const struct fp4_stored *t, int advice) {
-    uintptr_t first = (uintptr_t)t->data / PAGE * PAGE, end = (uintptr_t)t->data + t->bytes;
-    if (t->bytes)
+static void advise_bytes(const uint8_t *data, size_t bytes, int advice) {
+    uintptr_t first = (uintptr_t)data / PAGE * PAGE, end = (uintptr_t)data + bytes;
+    if (bytes)
         madvise((void *)first, end - first, advice);
 }
+static void advise(const struct fp4_stored *t, int advice) { advise_bytes(t->data, t->bytes, advice); }
 
 /* ---- reading ---- */
 
@@ -57,7 +58,10 @@ static fp4_status read_present(struct fp4_model *m, size_t param, float *host) {
     const struct fp4_source *source = &m->store->source[param];
     if (!source->rewritten)
         return fp4_store_read(m, param, host);
-    memcpy(host, m->store->overlay + source->overlay, m->params[param].elements * sizeof *host);
+    size_t bytes = m->params[param].elements * sizeof *host;
+    const uint8_t *overlay = m->store->overlay + source->overlay;
+    memcpy(host, overlay, bytes);
+    advise_bytes(overlay, bytes, MADV_DONTNEED);
     return FP4_OK;
 }
 
@@ -260,7 +264,7 @@ fp4_status fp4_weights_set(struct fp4_model *m, size_t param, const float *host)
     if (error)
         return overlay_error(fp4_overlay_folder(), "enlarge", error);
     memcpy(s->overlay + source->overlay, host, bytes);
-    madvise(s->overlay + source->overlay, bytes, MADV_DONTNEED); /* out of this process; the kernel writes the pages back */
+    advise_bytes(s->overlay + source->overlay, bytes, MADV_DONTNEED); /* out of this process; the kernel writes the pages back */
     source->rewritten = true;
     return p->data ? m->be->upload(p->elements, host, p->data) : FP4_OK;
 }

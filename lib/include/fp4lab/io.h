@@ -36,6 +36,9 @@ size_t fp4_checkpoint_count(const struct fp4_checkpoint *c);
 const struct fp4_stored *fp4_checkpoint_at(const struct fp4_checkpoint *c, size_t i); /* file order */
 const struct fp4_stored *fp4_checkpoint_find(const struct fp4_checkpoint *c, const char *name); /* NULL: none */
 const char *fp4_checkpoint_kind(const struct fp4_checkpoint *c); /* "safetensors" or "gguf" */
+/* The files that hold the tensors, in the order of their names. */
+size_t fp4_checkpoint_n_files(const struct fp4_checkpoint *c);
+const char *fp4_checkpoint_file(const struct fp4_checkpoint *c, size_t i);
 
 /* Converts elements first … first+n−1 to fp32 (exact for F16, BF16; Q types as ggml defines them; F64 rounds; integers convert).
  * For Q types first and n are multiples of the block. */
