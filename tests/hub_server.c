@@ -297,7 +297,7 @@ static void serve_head(const struct connection *c, const struct served *f, int f
     if (fault != HUB_NO_SIZE)
         snprintf(size, sizeof size, "%s: %llu\r\n", f->lfs ? "X-Linked-Size" : "Content-Length", bytes);
     if (f->lfs)
-        say(c, "HTTP/1.1 302 Found\r\nConnection: close\r\nX-Repo-Commit: %s\r\nX-Linked-Etag: \"%s\"\r\n%sLocation: http://127.0.0.1:%d/content/%s/%s\r\n\r\n", commit,
+        say(c, "HTTP/1.1 302 Found\r\nConnection: close\r\nX-Repo-Commit: %s\r\nX-Linked-Etag: \"%s\"\r\n%sLocation: http://127.0.0.1:%d/content/%s/%s?Signature=of-hours\r\n\r\n", commit,
             etag, size, c->s->ports[1], f->repo, f->name);
     else
         say(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nX-Repo-Commit: %s\r\nETag: \"%s\"\r\n%s\r\n", commit, etag, size);
@@ -319,7 +319,7 @@ static void serve_file(const struct connection *c, const struct served *f, bool 
     } else if (head) {
         serve_head(c, f, fault);
     } else if (f->lfs && !c->content) {
-        snprintf(text, sizeof text, "X-Repo-Commit: %s\r\nLocation: http://127.0.0.1:%d/content/%s/%s\r\n", hub_server_commit, c->s->ports[1], f->repo, f->name);
+        snprintf(text, sizeof text, "X-Repo-Commit: %s\r\nLocation: http://127.0.0.1:%d/content/%s/%s?Signature=of-hours\r\n", hub_server_commit, c->s->ports[1], f->repo, f->name);
         answer(c, 302, text);
     } else if (f->lfs) {
         serve_weights(c, f);
@@ -357,7 +357,7 @@ static void route(const struct connection *c) {
         char resolve[256], branch[256], content[256];
         snprintf(resolve, sizeof resolve, "/%s/resolve/%s/%s", files[i].repo, hub_server_commit, files[i].name);
         snprintf(branch, sizeof branch, "/%s/resolve/main/%s", files[i].repo, files[i].name);
-        snprintf(content, sizeof content, "/content/%s/%s", files[i].repo, files[i].name);
+        snprintf(content, sizeof content, "/content/%s/%s?Signature=of-hours", files[i].repo, files[i].name);
         if (strcmp(path, c->content ? content : resolve) == 0 || (!c->content && strcmp(path, branch) == 0)) {
             serve_file(c, &files[i], head);
             return;

@@ -16,6 +16,7 @@ void hub_environment(void) {
                                         "HF_HUB_DOWNLOAD_TIMEOUT", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unsetenv(names[i]);
+    setenv("HOME", "/nonexistent", 1);
     setenv("HF_TOKEN", HUB_TOKEN_OF_TESTS, 1);
 }
 
