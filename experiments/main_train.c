@@ -13,17 +13,20 @@ struct arm {
     const char *name, *recipe; /* recipe NULL: an n-gram baseline */
     bool no_positions;
     int order;
+    double dropout; /* > 0: only where asked for by name, and at full size */
     const char *what;
 };
 static const struct arm arms[] = {
-    {"bf16", "bf16", false, 0, "mixed-precision baseline"},
-    {"fp4_frozen", "fp4_frozen", false, 0, "FP4 weights that are never trained (as published), with positions"},
-    {"fp4_weight_ste", "fp4_weight_ste", false, 0, "FP4 weights, straight-through gradient"},
-    {"nvfp4", "nvfp4", false, 0, "NVFP4 recipe, all three products"},
-    {"bf16_nopos", "bf16", true, 0, "baseline as published: the net sees no positions"},
-    {"fp4_frozen_nopos", "fp4_frozen", true, 0, "FP4 as published: frozen weights, no positions"},
-    {"unigram", NULL, false, 1, "add-one smoothed counts"},
-    {"bigram", NULL, false, 2, "add-one smoothed counts"},
+    {"bf16", "bf16", false, 0, 0, "mixed-precision baseline"},
+    {"fp4_frozen", "fp4_frozen", false, 0, 0, "FP4 weights that are never trained (as published), with positions"},
+    {"fp4_weight_ste", "fp4_weight_ste", false, 0, 0, "FP4 weights, straight-through gradient"},
+    {"nvfp4", "nvfp4", false, 0, 0, "NVFP4 recipe, all three products"},
+    {"bf16_nopos", "bf16", true, 0, 0, "baseline as published, without its dropout: the net sees no positions"},
+    {"fp4_frozen_nopos", "fp4_frozen", true, 0, 0, "FP4 as published, without its dropout: frozen weights, no positions"},
+    {"bf16_dropout", "bf16", true, 0, 0.1, "baseline as published, dropout 0.1 (only by name, and in the full profile)"},
+    {"fp4_frozen_dropout", "fp4_frozen", true, 0, 0.1, "FP4 as published, dropout 0.1 (only by name, and in the full profile)"},
+    {"unigram", NULL, false, 1, 0, "add-one smoothed counts"},
+    {"bigram", NULL, false, 2, 0, "add-one smoothed counts"},
 };
 enum { N_ARMS = sizeof arms / sizeof *arms };
 
@@ -69,12 +72,19 @@ static bool is_generated(const char *item) { return strcmp(item, "generated") ==
 static bool is_leaky(const char *item) { return strcmp(item, "bible_leaky") == 0; }
 static size_t n_train_of(const struct train_setup *s, const char *item) { return is_leaky(item) ? s->n_train_leaky : s->n_train; }
 
+static struct train_setup setup_of(const struct train_setup *s, const struct arm *a) {
+    struct train_setup own = *s;
+    own.dropout = a->dropout;
+    return own;
+}
+
 static json_t *config_of(const struct train_setup *s, const struct arm *a, const char *item) {
+    struct train_setup own = setup_of(s, a);
     const char *pin = fp4_documents_pin("bible");
     json_t *config = json_pack("{s:s, s:s, s:I, s:I, s:I}", "data", item, "tokens", is_generated(item) ? "words" : s->tokenizer ? "smollm2" : "bytes", "n_train",
                                (json_int_t)n_train_of(s, item), "n_eval", (json_int_t)s->n_eval, "context", (json_int_t)s->context);
     json_t *source = is_generated(item) ? json_pack("{s:i}", "corpus_seed", SELFTRAIN_CORPUS_SEED) : json_pack("{s:s}", "text_sha256", pin ? pin : "");
-    json_t *more = a->recipe ? train_config(s, a->recipe, a->no_positions) : json_pack("{s:i, s:s}", "order", a->order, "smoothing", "add one");
+    json_t *more = a->recipe ? train_config(&own, a->recipe, a->no_positions) : json_pack("{s:i, s:s}", "order", a->order, "smoothing", "add one");
     if (!config || !source || !more || json_object_update(config, source) != 0 || json_object_update(config, more) != 0) {
         json_decref(config);
         config = NULL;
@@ -169,7 +179,8 @@ static fp4_status plan_all(struct run_options *o, struct run_plan *plan, void **
     for (size_t i = 0; i < N_ITEMS; i++)
         for (size_t a = 0; a < N_ARMS; a++) {
             bool published = !arms[a].recipe || arms[a].no_positions || strcmp(arms[a].name, "bf16") == 0 || strcmp(arms[a].name, "fp4_frozen") == 0;
-            if (run_selected(o->arms, arms[a].name) && run_selected(o->items, items[i].name) && (bible || is_generated(items[i].name)) &&
+            bool wanted = arms[a].dropout == 0 || o->arms || o->profile == FP4_PROFILE_FULL;
+            if (wanted && run_selected(o->arms, arms[a].name) && run_selected(o->items, items[i].name) && (bible || is_generated(items[i].name)) &&
                 (published || !items[i].published_only))
                 FP4_TRY(add_trials(s, plan, &arms[a], items[i].name, model));
         }
@@ -211,14 +222,15 @@ static fp4_status save_tokenizer(const struct train *s, const char *item, const 
 
 static fp4_status train_one(struct train *s, const struct run_trial *t, json_t *outcome, json_t *time) {
     const struct payload *p = t->payload;
+    struct train_setup own = setup_of(&s->setup, p->arm);
     char folder[4096];
     if (!s->options.save)
-        return train_run(&s->setup, &s->data, p->arm->recipe, p->arm->no_positions, (uint32_t)t->seed, NULL, outcome, time);
+        return train_run(&own, &s->data, p->arm->recipe, p->arm->no_positions, (uint32_t)t->seed, NULL, outcome, time);
     int n = snprintf(folder, sizeof folder, "%s/%s-%s-%d", s->options.save, p->arm->name, p->item, t->seed);
     if (n < 0 || (size_t)n >= sizeof folder)
         return fp4_fail(FP4_ERR_ARG, "--save %s: path too long", s->options.save);
     FP4_TRY(save_tokenizer(s, p->item, folder));
-    return train_run(&s->setup, &s->data, p->arm->recipe, p->arm->no_positions, (uint32_t)t->seed, folder, outcome, time);
+    return train_run(&own, &s->data, p->arm->recipe, p->arm->no_positions, (uint32_t)t->seed, folder, outcome, time);
 }
 
 static fp4_status trial(void *state, const struct run_trial *t, json_t *outcome, json_t *time) {

@@ -43,19 +43,19 @@ static double estimate(const struct tta_arm *arm, size_t steps, bool small) {
 /* ---- plan ---- */
 
 static fp4_status add_trials(struct tta_state *s, struct run_plan *plan, const char *model, const struct scale *scale, const struct tta_arm *arm,
-                             int number) {
+                             int number, double dropout) {
     const struct run_options *o = &s->options;
     bool small = strcmp(model, "selftrained") == 0;
     char item[12];
-    int seeds = !arm->stochastic ? 1 : o->seeds ? o->seeds : scale->seeds;
     snprintf(item, sizeof item, "%d", number);
     if (!run_selected(o->arms ? o->arms : scale->arms, arm->name) || !run_selected(o->items ? o->items : scale->items, item))
         return FP4_OK;
+    int seeds = !tta_stochastic(&(struct tta_work){.arm = arm, .dropout = dropout}) ? 1 : o->seeds ? o->seeds : scale->seeds;
     for (int i = 0; i < seeds; i++) {
         if (s->n_work == s->room)
             return fp4_fail(FP4_ERR_ARG, "more trials than were counted");
         struct tta_work *w = &s->work[s->n_work++];
-        *w = (struct tta_work){.arm = arm, .item = tta_items[number - 1], .number = number, .steps = scale->steps};
+        *w = (struct tta_work){.arm = arm, .item = tta_items[number - 1], .number = number, .steps = scale->steps, .dropout = dropout};
         if (small)
             fp4_corpus_task(s->corpus, (size_t)number - 1, &w->item.prompt, &w->item.expected);
         struct run_trial t = {.model = model, .arm = arm->name, .item = item, .seed = (int)o->seed + i, .payload = w};
@@ -71,11 +71,14 @@ static fp4_status add_trials(struct tta_state *s, struct run_plan *plan, const c
 static fp4_status plan_model(struct tta_state *s, struct run_plan *plan, const char *model) {
     struct scale scale = scale_of(s->options.profile, strcmp(model, "selftrained") == 0);
     FP4_TRY(source_memory(plan, model, s->options.load.weights_in, &tta_use));
+    struct fp4_config config;
+    FP4_TRY(source_config(model, &config));
+    double dropout = config.dropout > config.attention_dropout ? config.dropout : config.attention_dropout;
     for (int untied = 0; untied < 2; untied++)
         for (int number = 1; number <= TTA_ITEMS; number++)
             for (size_t a = 0; a < tta_n_arms; a++)
                 if (tta_arms[a].untied == untied)
-                    FP4_TRY(add_trials(s, plan, model, &scale, &tta_arms[a], number));
+                    FP4_TRY(add_trials(s, plan, model, &scale, &tta_arms[a], number, dropout));
     return FP4_OK;
 }
 
@@ -125,7 +128,7 @@ static fp4_status plan_models(struct tta_state *s, struct run_plan *plan) {
 
 static fp4_status plan_settings(struct run_plan *plan) {
     FP4_TRY(run_setting(plan, "success", json_string("exact probability under temperature and top-k; draws are addressed")));
-    return run_setting(plan, "dropout", json_string("0: the Llama family has none; the published model had 0.1 in training mode"));
+    return run_setting(plan, "dropout", json_string("the model's own, in training mode while it adapts, as published: 0.1 in OPT, none in the Llama family"));
 }
 
 static void close_state(void *state) {

@@ -21,6 +21,8 @@ json_t *train_config(const struct train_setup *s, const char *recipe, bool no_po
         shape = NULL;
     }
     json_decref(training);
+    if (shape && s->dropout > 0)
+        json_object_set_new(shape, "dropout", json_real(s->dropout));
     return shape;
 }
 
@@ -143,8 +145,11 @@ static fp4_status update(struct loop *l, size_t step, int32_t *inputs, int32_t *
         uint32_t address = (uint32_t)(step * s->accumulate + part);
         double part_loss;
         train_data_batch(l->data, l->seed, address, s->batch, inputs, targets);
-        fp4_model_set_pass(l->model, &(struct fp4_pass){.seed = l->seed, .step = address});
+        struct fp4_pass pass = {.seed = l->seed, .step = address, .training = true};
+        fp4_model_set_pass(l->model, &pass);
         FP4_TRY(fp4_model_loss_backward(l->model, inputs, targets, s->batch, s->context, 1.0f / (float)s->accumulate, &part_loss));
+        pass.training = false; /* evaluations follow */
+        fp4_model_set_pass(l->model, &pass);
         *loss += part_loss / (double)s->accumulate;
     }
     if (!isfinite(*loss))
@@ -204,7 +209,7 @@ static void describe_run(const struct loop *l, json_t *outcome, json_t *time) {
 struct fp4_config train_model_config(const struct train_setup *s, size_t n_vocab, bool no_positions) {
     return (struct fp4_config){.arch = FP4_ARCH_WRITEUP_D, .n_vocab = n_vocab, .n_embd = s->n_embd, .n_layer = s->n_layer, .n_head = s->n_head,
                                .n_kv_head = s->n_head, .head_dim = s->n_embd / s->n_head, .n_ff = s->n_ff, .n_ctx = s->context, .norm_eps = 0x1p-23f,
-                               .rope_theta = 1e4, .no_positions = no_positions, .bos_id = -1, .eos_id = -1};
+                               .rope_theta = 1e4, .no_positions = no_positions, .dropout = s->dropout, .bos_id = -1, .eos_id = -1};
 }
 
 fp4_status train_run(const struct train_setup *s, const struct train_data *data, const char *recipe, bool no_positions, uint32_t seed, const char *save,

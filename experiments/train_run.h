@@ -10,6 +10,7 @@ struct train_setup {
     size_t n_embd, n_layer, n_head, n_ff, context, batch, accumulate, steps, n_train, n_train_leaky, n_eval, evaluations; /* evaluations + 1 points of the curve */
     double lr;      /* peak: linear warm-up over 5 % of the updates, then cosine to a tenth */
     int seeds;      /* for the plan */
+    double dropout; /* 0.1 as published, after attention and MLP; 0: none */
     bool tokenizer; /* prose in SmolLM2's tokens, else in bytes */
 };
 

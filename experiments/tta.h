@@ -16,7 +16,7 @@ struct tta_arm {
     const char *operand[FP4_OPERANDS]; /* spellings; NULL: none */
     bool head;                  /* the policy holds for the head too */
     bool untied;                /* the head is a parameter of its own */
-    bool stochastic;            /* its outcome depends on the seed beyond the draws */
+    bool stochastic;            /* its outcome depends on the seed beyond the draws, without dropout too */
 };
 extern const struct tta_arm tta_arms[];
 extern const size_t tta_n_arms;
@@ -58,7 +58,10 @@ struct tta_work {
     struct tta_item item;
     int number;                 /* of the item */
     size_t steps;
+    double dropout;             /* of the model: adaptation runs in training mode, as published */
 };
+/* Whether the outcome depends on the seed beyond the draws. */
+bool tta_stochastic(const struct tta_work *w);
 struct tta_state {
     struct run_options options;
     struct fp4_corpus *corpus;  /* for the prompts of `selftrained` */

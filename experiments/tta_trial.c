@@ -26,13 +26,17 @@ json_t *tta_config(const struct tta_work *w, const char *model) {
     if (!c || (arm->kind != TTA_ADAPT && arm->kind != TTA_MATCHED))
         return c;
     json_t *a = json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:s, s:f}", "steps", (json_int_t)w->steps, "lr", arm->lr, "beta1", h.beta1, "beta2",
-                          h.beta2, "eps", h.eps, "weight_decay", h.weight_decay, "loss", "-sum p ln(p + 1e-8), last position", "dropout",
-                          0.0); /* the published model has dropout 0.1 in training mode; the Llama family has none */
+                          h.beta2, "eps", h.eps, "weight_decay", h.weight_decay, "loss", "-sum p ln(p + 1e-8), last position", "dropout", w->dropout);
     if (!a || json_object_set_new(c, arm->kind == TTA_ADAPT ? "adaptation" : "matched_to", a) != 0) {
         json_decref(c);
         return NULL;
     }
     return c;
+}
+
+/* An adaptation under dropout depends on the seed, and so does the temperature that matches it. */
+bool tta_stochastic(const struct tta_work *w) {
+    return w->arm->stochastic || (w->dropout > 0 && (w->arm->kind == TTA_ADAPT || w->arm->kind == TTA_MATCHED));
 }
 
 /* ---- the prompt as tokens ---- */
@@ -77,6 +81,7 @@ static fp4_status adapt(struct tta_state *s, const struct tta_work *w, uint32_t 
     o.steps = w->steps;
     o.adamw.lr = w->arm->lr;
     o.seed = seed;
+    o.training = true;
     FP4_TRY(tta_model_ready(&s->model));
     return fp4_adapt(s->model.source.model, s->model.optimizer, tokens->prompt, tokens->n_prompt, &o, trace);
 }
@@ -93,16 +98,17 @@ static double *remembered(struct tta_state *s, const struct tta_work *w) {
     return &s->matched[w->arm->lr == fp4_adapt_published().adamw.lr ? 0 : 1][w->number];
 }
 
-/* The entropy after an unquantized adaptation: that of the trial before, or computed again (a resumed run, another shard). */
-static fp4_status adapted_entropy(struct tta_state *s, const struct tta_work *w, const struct tokens *tokens, double *entropy) {
-    double *known = remembered(s, w);
+/* The entropy after an unquantized adaptation: that of the trial before, or computed again (a resumed run, another shard; under dropout, where
+ * every seed has its own). */
+static fp4_status adapted_entropy(struct tta_state *s, const struct tta_work *w, uint32_t seed, const struct tokens *tokens, double *entropy) {
+    double own = NAN, *known = w->dropout > 0 ? &own : remembered(s, w);
     if (isnan(*known)) {
         struct fp4_adapt_trace trace = {0};
         fp4_status status = FP4_NEW(trace.entropy, w->steps + 1);
         if (status == FP4_OK)
             status = FP4_NEW(trace.loss, w->steps);
         if (status == FP4_OK)
-            status = adapt(s, w, 0, tokens, &trace);
+            status = adapt(s, w, seed, tokens, &trace);
         if (status == FP4_OK) {
             *known = trace.entropy[w->steps];
             status = tta_model_restore(&s->model);
@@ -115,12 +121,12 @@ static fp4_status adapted_entropy(struct tta_state *s, const struct tta_work *w,
     return FP4_OK;
 }
 
-static fp4_status matched_temperature(struct tta_state *s, const struct tta_work *w, const struct tokens *tokens, double *temperature) {
+static fp4_status matched_temperature(struct tta_state *s, const struct tta_work *w, uint32_t seed, const struct tokens *tokens, double *temperature) {
     struct fp4_model *m = s->model.source.model;
     size_t n_vocab = fp4_model_config(m)->n_vocab;
     double entropy;
     float *logits;
-    FP4_TRY(adapted_entropy(s, w, tokens, &entropy));
+    FP4_TRY(adapted_entropy(s, w, seed, tokens, &entropy));
     FP4_TRY(FP4_NEW(logits, n_vocab));
     fp4_status status = fp4_model_logits(m, tokens->prompt, tokens->n_prompt, 1, logits);
     if (status == FP4_OK)
@@ -191,7 +197,7 @@ static fp4_status measure(struct tta_state *s, const struct tta_work *w, const s
     if (w->arm->kind == TTA_MATCHED) {
         /* Logits divided by T have the adapted entropy; then the same sampler works on them as on the adapted model's. */
         double matched;
-        FP4_TRY(matched_temperature(s, w, tokens, &matched));
+        FP4_TRY(matched_temperature(s, w, (uint32_t)t->seed, tokens, &matched));
         FP4_TRY(set(outcome, "matched_temperature", json_real(matched)));
         sampling.temperature = matched * tta_temperature;
     }
@@ -221,7 +227,7 @@ static fp4_status adapt_and_measure(struct tta_state *s, const struct tta_work *
         status = set(outcome, "loss", reals(trace.loss, w->steps));
     if (status == FP4_OK)
         status = set(outcome, "grad_norm", json_real(trace.grad_norm));
-    if (status == FP4_OK && !w->arm->stochastic)
+    if (status == FP4_OK && !tta_stochastic(w))
         *remembered(s, w) = trace.entropy[w->steps];
     fp4_free(trace.entropy);
     fp4_free(trace.loss);

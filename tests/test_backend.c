@@ -206,6 +206,9 @@ struct outcome { float *logits; double loss, entropy; char params[65], grads[65]
 
 static const struct fp4_config config = {.arch = FP4_ARCH_LLAMA, .n_vocab = 700, .n_embd = 96, .n_layer = 2, .n_head = 6, .n_kv_head = 2, .head_dim = 16,
                                          .n_ff = 160, .n_ctx = 256, .norm_eps = 1e-5f, .rope_theta = 1e4, .tied_head = true, .bos_id = -1, .eos_id = -1};
+static const struct fp4_config opt = {.arch = FP4_ARCH_OPT, .n_vocab = 700, .n_embd = 96, .n_layer = 2, .n_head = 6, .n_kv_head = 6, .head_dim = 16, .n_ff = 160,
+                                      .n_ctx = 256, .norm_eps = 1e-5f, .tied_head = true, .attention_bias = true, .mlp_bias = true, .n_word = 48, .norm_after = true,
+                                      .activation = FP4_ACT_GELU, .dropout = 0.1, .attention_dropout = 0.2, .bos_id = -1, .eos_id = -1};
 enum { B = 3, T = 100 };
 
 static void hash_grads(struct fp4_model *m, char hex[65]) {
@@ -222,8 +225,8 @@ static void hash_grads(struct fp4_model *m, char hex[65]) {
     fp4_sha256_end(&h, hex);
 }
 
-/* One training step and one of adaptation, in part quantized. */
-static void run_model(struct outcome *out) {
+/* One training step and one of adaptation, in training mode, in part quantized. */
+static void run_model(const struct fp4_config *c, struct outcome *out) {
     struct fp4_model *m;
     struct fp4_optimizer *o;
     struct fp4_policy policy = {0};
@@ -233,7 +236,8 @@ static void run_model(struct outcome *out) {
         tokens[i] = (i * i + 7 * i) % 700;
         targets[i] = (i * 31) % 700;
     }
-    must(fp4_model_create(&config, 4, fp4_backend_cpu(), &m));
+    must(fp4_model_create(c, 4, fp4_backend_cpu(), &m));
+    fp4_model_set_pass(m, &(struct fp4_pass){.seed = 3, .training = true});
     must(fp4_quantizer_parse("nvfp4:te,sr", &policy.operand[FP4_DGRAD_DY]));
     must(fp4_quantizer_parse("nvfp4:te,2d", &policy.operand[FP4_FWD_W]));
     fp4_model_set_policy(m, &policy, false);
@@ -246,7 +250,7 @@ static void run_model(struct outcome *out) {
     hash_grads(m, out->grads);
     must(fp4_optimizer_step(o, &h, 0, NULL));
     must(fp4_model_hash(m, out->params));
-    must(FP4_NEW(out->logits, (size_t)T * config.n_vocab));
+    must(FP4_NEW(out->logits, (size_t)T * c->n_vocab));
     must(fp4_model_logits(m, tokens, T, T, out->logits));
     fp4_optimizer_free(o);
     fp4_model_free(m);
@@ -259,12 +263,12 @@ static void check_same(const struct outcome *a, const struct outcome *b, const c
     cr_assert_arr_eq(a->logits, b->logits, T * config.n_vocab * sizeof *a->logits, "%s: logits", what);
 }
 
-Test(backend, threads_do_not_matter) {
+static void check_threads(const struct fp4_config *c) {
     static const int threads[] = {1, 2, 3, 7};
     struct outcome o[4];
     for (int i = 0; i < 4; i++) {
         fp4_set_threads(threads[i]);
-        run_model(&o[i]);
+        run_model(c, &o[i]);
         char what[32];
         snprintf(what, sizeof what, "%d threads", threads[i]);
         check_same(&o[0], &o[i], what);
@@ -273,20 +277,24 @@ Test(backend, threads_do_not_matter) {
         fp4_free(o[i].logits);
     fp4_set_threads(0);
 }
+Test(backend, threads_do_not_matter) { check_threads(&config); }
+Test(backend, threads_do_not_matter_to_opt) { check_threads(&opt); }
 
 /* OpenBLAS's core is the same on all of them: the whole model agrees. (Another core sums in another order: test_gemm.c has that bound.) */
-Test(backend, rungs_do_not_matter) {
+static void check_rungs(const struct fp4_config *c) {
     struct outcome o[3];
     for (int level = 0; level <= (int)fp4_cpu_detect(); level++) {
         const char *name = fp4_cpu_level_name((enum fp4_cpu_level)level);
         must(fp4_cpu_select(name));
-        run_model(&o[level]);
+        run_model(c, &o[level]);
         check_same(&o[0], &o[level], name);
     }
     for (int level = 0; level <= (int)fp4_cpu_detect(); level++)
         fp4_free(o[level].logits);
     must(fp4_cpu_select(NULL));
 }
+Test(backend, rungs_do_not_matter) { check_rungs(&config); }
+Test(backend, rungs_do_not_matter_to_opt) { check_rungs(&opt); }
 
 /* ---- rows of logits ---- */
 

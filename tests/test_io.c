@@ -288,7 +288,7 @@ Test(io, configs_that_would_change_the_numbers_are_refused_by_name) {
         {LLAMA ",\"hidden_act\":\"gelu\"", FP4_ERR_UNSUPPORTED, "gelu"},
         {LLAMA ",\"attention_bias\":true,\"mlp_bias\":true", FP4_OK, ""},
         {LLAMA ",\"attention_bias\":1", FP4_ERR_FORMAT, "attention_bias"},
-        {LLAMA ",\"sliding_window\":4096", FP4_ERR_UNSUPPORTED, "sliding_window"},
+        {LLAMA ",\"sliding_window\":1024", FP4_ERR_UNSUPPORTED, "sliding_window"},
         {LLAMA ",\"quantization_config\":{\"bits\":4}", FP4_ERR_UNSUPPORTED, "quantization_config"},
         {LLAMA ",\"no_positions\":true", FP4_ERR_UNSUPPORTED, "no_positions"},
         {"\"model_type\":\"gpt2\"", FP4_ERR_UNSUPPORTED, "gpt2"},

@@ -8,8 +8,8 @@ struct fp4_adapt_options fp4_adapt_published(void) {
         .steps = 10, .adamw = {.lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01}, .seed = 1};
 }
 
-static void set_step(struct fp4_model *m, uint32_t seed, size_t step) {
-    struct fp4_pass pass = {.seed = seed, .step = (uint32_t)step};
+static void set_step(struct fp4_model *m, uint32_t seed, size_t step, bool training) {
+    struct fp4_pass pass = {.seed = seed, .step = (uint32_t)step, .training = training};
     fp4_model_set_pass(m, &pass);
 }
 
@@ -29,7 +29,7 @@ fp4_status fp4_adapt(struct fp4_model *m, struct fp4_optimizer *optimizer, const
     FP4_TRY(fp4_optimizer_reset(optimizer));
     for (size_t step = 0; step < options->steps; step++) {
         double norm;
-        set_step(m, options->seed, step);
+        set_step(m, options->seed, step, options->training);
         FP4_TRY(fp4_model_zero_grad(m));
         FP4_TRY(fp4_model_entropy_backward(m, tokens, n, &trace->entropy[step], &trace->loss[step], NULL));
         FP4_TRY(fp4_optimizer_step(optimizer, &options->adamw, 0, &norm)); /* 0: the write-up does not clip */
@@ -38,7 +38,7 @@ fp4_status fp4_adapt(struct fp4_model *m, struct fp4_optimizer *optimizer, const
         if (!isfinite(trace->entropy[step]) || !isfinite(norm))
             return fp4_fail(FP4_ERR_NUMERIC, "adaptation: entropy or gradient is not finite at step %zu", step);
     }
-    set_step(m, options->seed, options->steps);
+    set_step(m, options->seed, options->steps, false);
     FP4_TRY(last_entropy(m, tokens, n, &trace->entropy[options->steps]));
     if (!isfinite(trace->entropy[options->steps]))
         return fp4_fail(FP4_ERR_NUMERIC, "adaptation: the entropy after the last step is not finite");

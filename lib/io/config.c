@@ -52,7 +52,8 @@ fp4_status io_config_check(const char *path, const struct fp4_config *c) {
     if (c->arch == FP4_ARCH_WRITEUP_D && (c->head_dim % 4 || c->head_dim < 8 || c->n_head * c->head_dim != c->n_embd))
         return fp4_fail(FP4_ERR_FORMAT, "%s: width %zu over %zu heads; this net needs heads of a multiple of 4, at least 8", path, c->n_embd,
                         c->n_head);
-    if (!(c->norm_eps >= 0 && c->norm_eps < 1) || !(c->rope_theta > 0 && isfinite(c->rope_theta)))
+    bool rotates = c->arch != FP4_ARCH_OPT;
+    if (!(c->norm_eps >= 0 && c->norm_eps < 1) || (rotates && !(c->rope_theta > 0 && isfinite(c->rope_theta))))
         return fp4_fail(FP4_ERR_FORMAT, "%s: norm epsilon %g, rope theta %g: out of range", path, (double)c->norm_eps, c->rope_theta);
     int vocab = (int)c->n_vocab;
     if (c->bos_id < -1 || c->bos_id >= vocab || c->eos_id < -1 || c->eos_id >= vocab)

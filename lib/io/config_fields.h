@@ -24,5 +24,6 @@ fp4_status field_unsupported(const struct fields *f, const char *name, json_t *v
 fp4_status config_read_fields(const struct fields *f, struct fp4_config *out);
 /* config_refuse.c: what would change the numbers and is not implemented */
 fp4_status config_refuse(const struct fields *f);
+fp4_status config_refuse_window(const struct fields *f, size_t n_ctx);
 
 #endif

@@ -174,11 +174,13 @@ fp4_status config_read_fields(const struct fields *f, struct fp4_config *out) {
     FP4_TRY(config_refuse(f));
     if (out->arch == FP4_ARCH_OPT) {
         out->bos_id = out->eos_id = 2;
+        out->rope_theta = 0;
         out->tied_head = true;
     }
     if (mistral)
         out->n_ctx = 131072;
     FP4_TRY(read_common(f, out));
+    FP4_TRY(config_refuse_window(f, out->n_ctx));
     FP4_TRY(out->arch == FP4_ARCH_OPT ? read_opt(f, out) : read_llama(f, out, mistral));
     return io_config_check(f->path, out);
 }

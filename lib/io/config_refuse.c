@@ -35,19 +35,6 @@ static bool is_off(const json_t *value, double off) {
     return json_is_false(value) || (json_is_array(value) && json_array_size(value) == 0);
 }
 
-/* A window as long as the context hides nothing. */
-static fp4_status refuse_window(const struct fields *f) {
-    json_t *window = field(f, "sliding_window"), *context = field(f, "max_position_embeddings");
-    const char *type = json_string_value(field(f, "model_type"));
-    if (type && strcmp(type, "mistral") == 0 && !json_object_get(f->root, "sliding_window"))
-        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: sliding_window is absent, which means 4096 for mistral: not supported; null is", f->path);
-    if (!window || json_is_false(window))
-        return FP4_OK;
-    if (json_is_integer(window) && json_is_integer(context) && json_integer_value(window) >= json_integer_value(context))
-        return FP4_OK;
-    return field_unsupported(f, "sliding_window", window);
-}
-
 fp4_status config_refuse(const struct fields *f) {
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         json_t *value = field(f, refused[i].name);
@@ -63,5 +50,18 @@ fp4_status config_refuse(const struct fields *f) {
     const char *name = json_string_value(positions);
     if (positions && (!name || (strcmp(name, "rope") != 0 && strcmp(name, "rotary") != 0 && strcmp(name, "learned") != 0)))
         return field_unsupported(f, "position_embedding_type", positions);
-    return refuse_window(f);
+    return FP4_OK;
+}
+
+/* A window as long as the context hides nothing. */
+fp4_status config_refuse_window(const struct fields *f, size_t n_ctx) {
+    json_t *window = field(f, "sliding_window");
+    const char *type = json_string_value(field(f, "model_type"));
+    if (type && strcmp(type, "mistral") == 0 && !json_object_get(f->root, "sliding_window"))
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: sliding_window is absent, which means 4096 for mistral: not supported; null is", f->path);
+    if (!window || json_is_false(window))
+        return FP4_OK;
+    if (json_is_integer(window) && json_integer_value(window) >= (json_int_t)n_ctx)
+        return FP4_OK;
+    return field_unsupported(f, "sliding_window", window);
 }

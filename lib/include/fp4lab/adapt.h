@@ -12,13 +12,14 @@
 struct fp4_adapt_options {
     size_t steps;
     struct fp4_adamw adamw; /* decay acts on all parameters */
-    uint32_t seed;          /* of stochastic rounding; step k of the trace rounds with {seed, k} */
+    uint32_t seed;          /* of stochastic rounding and dropout; step k of the trace uses {seed, k} */
+    bool training;          /* steps run in training mode (struct fp4_pass), as published; the entropy after the last never does */
 };
 /* As published: 10 steps, lr 1e-4, betas (0.9, 0.999), eps 1e-8, decay 0.01. */
 struct fp4_adapt_options fp4_adapt_published(void);
 
 struct fp4_adapt_trace {
-    double *entropy; /* [steps + 1]: of the last position before each step and after the last, nats */
+    double *entropy; /* [steps + 1]: of the last position before each step (as the step sees it) and after the last, nats */
     double *loss;    /* [steps]: −Σ p·ln(p + 1e-8) before each step */
     double grad_norm;/* 2-norm of the first step's gradient over all trained parameters */
 };
