@@ -1,8 +1,9 @@
-/* Against the tokenizers library itself, where Python has it: files of every kind with vocabularies trained on the spot, random texts,
- * random ids. FP4LAB_PEER_TEXTS: texts for each kind (default 40); FP4LAB_PEER_SEED. */
+/* Against the tokenizers library and SentencePiece themselves, where Python has them: files of every kind with vocabularies trained on the
+ * spot, random texts, random ids. FP4LAB_PEER_TEXTS: texts for each kind (default 40); FP4LAB_PEER_SEED. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fp4lab/text.h"
 #include "tests/folders.h"
@@ -82,6 +83,22 @@ static void same_around(const struct fp4_tokenizer *t, const json_t *list, const
         cr_assert_eq(i < n_begin ? begin[i] : end[i - n_begin], json_integer_value(json_array_get(list, i)), "%s: token %zu around a text", where, i);
 }
 
+/* SentencePiece's cases know no mode special and no random ids. */
+static size_t compare_pieces(const struct fp4_tokenizer *t, const json_t *c, const char *where) {
+    const char *hex = json_string_value(json_object_get(c, "hex"));
+    char *text = malloc(strlen(hex) / 2 + 1);
+    size_t bytes = unhex(hex, text), n;
+    same_ids(t, text, bytes, false, json_object_get(c, "plain"), where);
+    free(text);
+    const char *decoded = json_string_value(json_object_get(c, "decoded"));
+    if (!decoded)
+        return 1;
+    int32_t *list = list_of(json_object_get(c, "plain"), &n);
+    same_text(t, list, n, false, decoded, where);
+    free(list);
+    return 2;
+}
+
 static size_t compare_kind(const char *folder, const char *kind) {
     char path[300], where[120], *line = NULL;
     size_t room = 0, compared = 0, number = 0;
@@ -95,10 +112,10 @@ static size_t compare_kind(const char *folder, const char *kind) {
         json_t *c = json_loads(line, 0, NULL);
         cr_assert_not_null(c);
         snprintf(where, sizeof where, "%s line %zu", kind, number + 1);
-        if (number == 0)
+        if (json_object_get(c, "around"))
             same_around(t, json_object_get(c, "around"), where);
         else
-            compared += compare_case(t, c, where);
+            compared += json_object_get(c, "special") ? compare_case(t, c, where) : compare_pieces(t, c, where);
         json_decref(c);
     }
     free(line);
@@ -107,16 +124,27 @@ static size_t compare_kind(const char *folder, const char *kind) {
     return compared;
 }
 
-Test(tokenizer_peer, tokenizers_library_gives_the_same, .timeout = 3000) {
+static void compare_all(const char *what, const char *script, const char *more) {
     char folder[FOLDER_MAX];
     const char *seed = getenv("FP4LAB_PEER_SEED"), *texts = getenv("FP4LAB_PEER_TEXTS");
     size_t compared = 0, kinds = 0;
     folder_make(folder);
-    char *list = python_output("tokenizers of every kind", "peer_tokenizers.py", (const char *const[]){folder, seed ? seed : "1", texts ? texts : "40", NULL});
+    char *list = python_output(what, script, (const char *const[]){folder, seed ? seed : "1", texts ? texts : "40", more, NULL});
     for (char *rest = list, *kind; (kind = strtok_r(rest, "\n", &rest)); kinds++)
         compared += compare_kind(folder, kind);
     cr_assert_gt(kinds, 0);
-    fprintf(stderr, "%zu comparisons with the tokenizers library over %zu kinds\n", compared, kinds);
+    fprintf(stderr, "%s: %zu comparisons over %zu kinds\n", what, compared, kinds);
     free(list);
     folder_remove(folder);
+}
+
+Test(tokenizer_peer, tokenizers_library_gives_the_same, .timeout = 3000) {
+    compare_all("tokenizer.json against the tokenizers library", "peer_tokenizers.py", NULL);
+}
+
+Test(tokenizer_peer, sentencepiece_gives_the_same, .timeout = 3000) {
+    char model[4096];
+    const char *golden = golden_folder();
+    snprintf(model, sizeof model, "%s/../data/llama2/tokenizer.model", golden ? golden : "..");
+    compare_all("tokenizer.model and GGUF against SentencePiece", "peer_sentencepiece.py", access(model, R_OK) == 0 ? model : NULL);
 }

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "lib/text/utf8.h"
+
 fp4_status json_unsupported(const char *path, const char *place, const char *what) {
     return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: %s: %.80s is not supported", path, place, what);
 }
@@ -133,6 +135,9 @@ static fp4_status read_metaspace(const char *path, const char *place, const json
     const char *scheme = json_string_value(json_object_get(step, "prepend_scheme"));
     bool prefix;
     FP4_TRY(read_content(path, place, step, "replacement", &s));
+    uint32_t code;
+    if (s.content_bytes == 0 || utf8_next((const uint8_t *)s.content, s.content_bytes, &code) != s.content_bytes)
+        return fp4_fail(FP4_ERR_FORMAT, "%s: %s.replacement is not one character", path, place);
     FP4_TRY(flag(path, place, step, "split", true, &s.split));
     FP4_TRY(flag(path, place, step, "add_prefix_space", true, &prefix)); /* the older way to say always or never */
     if (scheme && strcmp(scheme, "always") != 0 && strcmp(scheme, "first") != 0 && strcmp(scheme, "never") != 0)

@@ -25,11 +25,21 @@ fp4_status bytes_add(struct bytes *b, const char *data, size_t n) {
     return FP4_OK;
 }
 
+/* What normalizers may make of n bytes: U+2581 for a blank is three times as much, the longest compatibility mapping (U+FDFA) eleven times.
+ * A step that makes more is there to use up memory. */
+static size_t most_of(size_t n) {
+    return 64 * n + 1024;
+}
+
+static fp4_status too_much(const struct step *step) {
+    return fp4_fail(FP4_ERR_FORMAT, "%s: it makes more than 64 times as much of a text", step->pattern ? pattern_where(step->pattern) : "normalizer");
+}
+
 /* Every match replaced. */
-static fp4_status replace_all(const struct step *step, const char *text, size_t n, struct bytes *out) {
+static fp4_status replace_all(const struct step *step, const char *text, size_t n, size_t most, struct bytes *out) {
     struct matcher m;
     bool found = true;
-    size_t from = 0, start = 0, stop = 0;
+    size_t from = 0, start = 0, stop = 0, before = out->n;
     FP4_TRY(matcher_open(&m, step->pattern, n));
     fp4_status status = FP4_OK;
     while (found && status == FP4_OK) {
@@ -38,10 +48,26 @@ static fp4_status replace_all(const struct step *step, const char *text, size_t 
             status = bytes_add(out, text + from, (found ? start : n) - from);
         if (status == FP4_OK && found)
             status = bytes_add(out, step->content, step->content_bytes);
+        if (status == FP4_OK && out->n - before > most)
+            status = too_much(step);
         from = stop;
     }
     matcher_close(&m);
     return status;
+}
+
+/* utf8proc sorts a run of combining marks by exchanging neighbours: the time is quadratic in its length. Real text has a handful. */
+static fp4_status check_marks(const char *text, size_t n) {
+    enum { RUN_LONGEST = 4096 };
+    size_t run = 0;
+    for (size_t i = 0; i < n;) {
+        uint32_t code;
+        i += utf8_next((const uint8_t *)text + i, n - i, &code);
+        run = code >= 0x80 && utf8proc_get_property((utf8proc_int32_t)code)->combining_class ? run + 1 : 0;
+        if (run > RUN_LONGEST)
+            return fp4_fail(FP4_ERR_ARG, "the text cannot be normalized: more than %d combining marks in a row", RUN_LONGEST);
+    }
+    return FP4_OK;
 }
 
 static fp4_status unicode_form(const struct step *step, const char *text, size_t n, struct bytes *out) {
@@ -50,6 +76,7 @@ static fp4_status unicode_form(const struct step *step, const char *text, size_t
         ascii &= (uint8_t)text[i] < 0x80;
     if (ascii)
         return bytes_add(out, text, n); /* every form leaves it as it is */
+    FP4_TRY(check_marks(text, n));
     /* UTF8PROC_STABLE: no code points of later versions are touched. */
     int option = UTF8PROC_STABLE | (step->decompose ? UTF8PROC_DECOMPOSE : UTF8PROC_COMPOSE) | (step->compatible ? UTF8PROC_COMPAT : 0);
     utf8proc_ssize_t codes = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, NULL, 0, (utf8proc_option_t)option);
@@ -95,10 +122,16 @@ static fp4_status strip(const struct step *step, const uint8_t *classes, const c
     return bytes_add(out, text, n);
 }
 
-/* SentencePiece's remove_extra_whitespaces: none at the ends, one blank for several. */
+/* SentencePiece's remove_extra_whitespaces: none at the ends, one blank for several; at the end U+2581 counts as one too. */
 static fp4_status squeeze(const char *text, size_t n, struct bytes *out) {
-    while (n && text[n - 1] == ' ')
-        n--;
+    for (;;) {
+        if (n && text[n - 1] == ' ')
+            n--;
+        else if (n >= 3 && memcmp(text + n - 3, "\xE2\x96\x81", 3) == 0)
+            n -= 3;
+        else
+            break;
+    }
     for (size_t i = 0; i < n;) {
         size_t blanks = i, stop;
         while (blanks < n && text[blanks] == ' ')
@@ -113,14 +146,16 @@ static fp4_status squeeze(const char *text, size_t n, struct bytes *out) {
     return FP4_OK;
 }
 
-static fp4_status run(const struct step *step, const uint8_t *classes, const char *text, size_t n, struct bytes *out) {
+static fp4_status run(const struct step *step, const uint8_t *classes, const char *text, size_t n, size_t most, struct bytes *out) {
     switch (step->kind) {
     case STEP_PREPEND:
+        if (n && step->content_bytes > most)
+            return too_much(step);
         if (n)
             FP4_TRY(bytes_add(out, step->content, step->content_bytes));
         return bytes_add(out, text, n);
     case STEP_REPLACE:
-        return replace_all(step, text, n, out);
+        return replace_all(step, text, n, most, out);
     case STEP_COMPOSE:
         return unicode_form(step, text, n, out);
     case STEP_LOWERCASE:
@@ -134,14 +169,17 @@ static fp4_status run(const struct step *step, const uint8_t *classes, const cha
 
 fp4_status normalize(const struct steps *steps, const uint8_t *classes, const char *text, size_t n, struct bytes *out) {
     struct bytes work[2] = {{0}, {0}};
+    size_t most = most_of(n), before = out->n;
     fp4_status status = steps->n ? FP4_OK : bytes_add(out, text, n);
     for (size_t i = 0; i < steps->n && status == FP4_OK; i++) {
         struct bytes *to = i + 1 == steps->n ? out : &work[i % 2];
         if (to != out)
             to->n = 0;
-        status = run(&steps->list[i], classes, text, n, to);
+        status = run(&steps->list[i], classes, text, n, most, to);
         text = to->data;
         n = to->n;
+        if (status == FP4_OK && (to == out ? to->n - before : to->n) > most)
+            status = too_much(&steps->list[i]);
     }
     fp4_free(work[0].data);
     fp4_free(work[1].data);

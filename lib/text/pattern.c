@@ -251,6 +251,10 @@ bool pattern_is_regex(const struct pattern *p, const char *text) {
     return p->code && strlen(text) == p->bytes && memcmp(p->text, text, p->bytes) == 0;
 }
 
+const char *pattern_where(const struct pattern *p) {
+    return p->where;
+}
+
 void pattern_free(struct pattern *p) {
     if (!p)
         return;

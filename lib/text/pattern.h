@@ -15,6 +15,7 @@ fp4_status pattern_literal(const char *where, const char *text, size_t bytes, st
 fp4_status pattern_regex(const char *where, const char *text, size_t bytes, struct pattern **out);
 /* Whether p is this regular expression. */
 bool pattern_is_regex(const struct pattern *p, const char *text);
+const char *pattern_where(const struct pattern *p);
 void pattern_free(struct pattern *p);
 
 /* Matches from left to right in one text after another. */

@@ -196,7 +196,8 @@ fp4_status tokenizer_space_steps(struct fp4_tokenizer *t, const char *path, bool
     FP4_TRY(steps_add(&t->decoders, path, &step));
     FP4_TRY(steps_add(&t->decoders, path, &(struct step){.kind = STEP_BYTE_FALLBACK}));
     FP4_TRY(steps_add(&t->decoders, path, &(struct step){.kind = STEP_FUSE}));
-    return prefix ? steps_add(&t->decoders, path, &(struct step){.kind = STEP_STRIP, .content = " ", .content_bytes = 1, .left = 1}) : FP4_OK;
+    step = (struct step){.kind = STEP_STRIP, .content = " ", .content_bytes = 1, .left = squeeze ? SIZE_MAX : 1};
+    return prefix || squeeze ? steps_add(&t->decoders, path, &step) : FP4_OK;
 }
 
 static fp4_status build(struct fp4_tokenizer *t, struct tokenizer_source *s, const struct spec *spec) {
