@@ -163,12 +163,13 @@ static bool is_planned(const struct ptq *s, const struct arm *a) {
     return run_selected(s->options.arms, a->name) && (!a->full_only || s->options.arms || s->options.profile == FP4_PROFILE_FULL);
 }
 
+enum { TEXT_BYTES = 32 << 20 };  /* the longest text, its tokens and where its documents are */
 enum { TOKENS_OF_ALL = 290000 }; /* where a workload takes all windows of a text: WikiText-2's test split by small vocabularies */
 
 /* What the planned arms need of a model at the most: hidden states of the unquantized model on every text, and of the calibration tokens. */
 static struct fp4_use use_of(const struct ptq *s, const char *model, size_t width, size_t n_embd) {
     const struct calibration_plan *c = calibration_of(model);
-    struct fp4_use use = {.reference = true, .snapshot = true};
+    struct fp4_use use = {.reference = true, .snapshot = true, .other = TEXT_BYTES};
     for (size_t i = 0; i < s->n_evaluations; i++) {
         const struct evaluation *e = &s->evaluations[i];
         if (strcmp(e->model, model) != 0)

@@ -10,6 +10,7 @@
 #include "fp4lab/formats.h"
 #include "fp4lab/model.h"
 #include "fp4lab/text.h"
+#include "fp4lab/weights.h"
 #include "lib/base/json.h"
 #include "lib/base/memory.h"
 #include "lib/io/checkpoint.h"
@@ -199,6 +200,29 @@ static fp4_status load_and_train(void *context) {
     return status;
 }
 
+/* Weights that stay in the file: a plan, passes, rewriting, going back. */
+static fp4_status use_in_file(void *context) {
+    static const int32_t tokens[4] = {1, 2, 3, 4};
+    const struct fp4_use use = {.tokens = 4, .rewrites = true};
+    const struct fp4_load load = {.weights_in = FP4_WEIGHTS_FILE, .use = &use};
+    struct fp4_snapshot *s = NULL;
+    struct fp4_model *m;
+    float logits[16], w[16 * 8] = {0};
+    char hex[65];
+    FP4_TRY(fp4_model_open(context, fp4_backend_cpu(), &load, &m));
+    fp4_status status = fp4_model_snapshot(m, &s);
+    for (size_t i = 0; i < 2 && status == FP4_OK; i++) {
+        status = fp4_model_logits(m, tokens, 4, 1, logits);
+        if (status == FP4_OK)
+            status = fp4_model_hash(m, hex);
+        if (status == FP4_OK)
+            status = i == 0 ? fp4_model_set(m, fp4_model_find_param(m, "model.layers.0.mlp.up_proj.weight"), w) : fp4_model_restore(m, s);
+    }
+    fp4_snapshot_free(s);
+    fp4_model_free(m);
+    return status;
+}
+
 Test(memory, load_forward_backward_step) {
     char folder[] = "/tmp/fp4lab-memory-XXXXXX", command[64];
     struct fp4_model *m;
@@ -207,6 +231,7 @@ Test(memory, load_forward_backward_step) {
     must(fp4_model_save(m, folder));
     fp4_model_free(m);
     fail_each(&(struct subject){"model", load_and_train, folder, 1}, 4 /* buffers of the C library's streams */);
+    fail_each(&(struct subject){"model in its file", use_in_file, folder, 1}, 4);
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     cr_assert_eq(system(command), 0);
 }

@@ -18,6 +18,17 @@ static struct fp4_config config_of(enum fp4_arch arch, bool tied) {
                                .eos_id = -1};
 }
 
+/* OPT as published, and as 350M is: embeddings of another width, norms after the sums, none at the end. */
+static struct fp4_config opt(bool post) {
+    struct fp4_config c = config_of(FP4_ARCH_OPT, true);
+    c.n_kv_head = c.n_head;
+    c.attention_bias = c.mlp_bias = true;
+    c.activation = FP4_ACT_RELU;
+    c.norm_after = c.no_final_norm = post;
+    c.n_word = post ? D / 2 : 0;
+    return c;
+}
+
 /* A folder with a checkpoint of random weights; removed by `forget`. */
 struct folder {
     char path[64];
@@ -92,7 +103,7 @@ static void same(const struct outcome *a, const struct outcome *b) {
 }
 
 Test(weights, file_and_memory_give_the_same_bits) {
-    const struct fp4_config configs[] = {config_of(FP4_ARCH_LLAMA, true), config_of(FP4_ARCH_LLAMA, false), config_of(FP4_ARCH_WRITEUP_D, false)};
+    const struct fp4_config configs[] = {config_of(FP4_ARCH_LLAMA, true), config_of(FP4_ARCH_LLAMA, false), config_of(FP4_ARCH_WRITEUP_D, false), opt(false), opt(true)};
     static struct outcome memory, file;
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
         struct folder f = saved(&configs[i]);

@@ -108,36 +108,63 @@ static json_t *head_fields(const char *path, const struct fp4_checkpoint *c) {
     return fields;
 }
 
-static fp4_status show(const char *name, enum tool_format format, bool metadata, bool statistics) {
+/* What it takes to have the model ready for use, with weights in memory or in the file. Pages of the file that are in the page cache are not
+ * read again: the first call is slower. */
+static fp4_status add_load(const char *path, const char *place, json_t *fields) {
+    struct fp4_load load = {0};
+    struct fp4_model *m;
+    FP4_TRY(fp4_weights_in_parse(place, &load.weights_in));
+    load.use = &(struct fp4_use){.tokens = 1};
+    fp4_reset_peak_rss();
+    size_t before = fp4_peak_rss();
+    double start = fp4_now();
+    FP4_TRY(fp4_model_open(path, fp4_backend_cpu(), &load, &m));
+    json_object_set_new(fields, "load_seconds", tool_number(fp4_now() - start));
+    json_object_set_new(fields, "load_weights_in", json_string(fp4_model_weights_in(m) == FP4_WEIGHTS_FILE ? "file" : "memory"));
+    json_object_set_new(fields, "load_peak_bytes", json_integer((json_int_t)(fp4_peak_rss() - before)));
+    fp4_model_free(m);
+    return FP4_OK;
+}
+
+struct asked {
+    bool metadata, statistics;
+    const char *load; /* NULL: no */
+};
+
+static fp4_status show(const char *name, enum tool_format format, const struct asked *asked) {
     struct fp4_checkpoint *c;
     struct fp4_hub_found found;
     FP4_TRY(tool_locate(name, &found));
     const char *path = found.path;
     FP4_TRY(fp4_checkpoint_open(path, &c));
-    json_t *table = json_array();
-    fp4_status status = FP4_OK;
-    if (metadata)
+    json_t *table = json_array(), *fields = head_fields(path, c);
+    fp4_status status = asked->load ? add_load(path, asked->load, fields) : FP4_OK;
+    if (status == FP4_OK && asked->metadata)
         metadata_rows(c, table);
-    else
-        status = tensor_rows(c, statistics, table);
-    if (status == FP4_OK)
-        status = tool_print(format, head_fields(path, c), metadata ? "metadata" : "tensors", table);
-    else
+    else if (status == FP4_OK)
+        status = tensor_rows(c, asked->statistics, table);
+    if (status == FP4_OK) {
+        status = tool_print(format, fields, asked->metadata ? "metadata" : "tensors", table);
+    } else {
+        json_decref(fields);
         json_decref(table);
+    }
     fp4_checkpoint_close(c);
     return status;
 }
 
 int command_info(int argc, char **argv) {
-    bool metadata = false, statistics = false, done;
+    struct asked asked = {0};
+    bool done;
     const struct tool_option options[] = {
-        {"metadata", NULL, TOOL_FLAG, &metadata, "list the metadata of a GGUF file instead of the tensors"},
-        {"statistics", NULL, TOOL_FLAG, &statistics, "read the tensors: largest magnitude, root mean square, hash of the fp32 values"}};
-    struct tool_line line = {.name = "info", .positional = "FILE", .min_args = 1, .max_args = 1, .options = options, .n_options = 2,
+        {"metadata", NULL, TOOL_FLAG, &asked.metadata, "list the metadata of a GGUF file instead of the tensors"},
+        {"statistics", NULL, TOOL_FLAG, &asked.statistics, "read the tensors: largest magnitude, root mean square, hash of the fp32 values"},
+        {"load", "PLACE", TOOL_STRING, &asked.load, "load the model (memory, file or auto): seconds, and memory at the peak"}};
+    struct tool_line line = {.name = "info", .positional = "FILE", .min_args = 1, .max_args = 1, .options = options, .n_options = 3,
                              .summary = "Shows what is in a checkpoint: a .safetensors or .gguf file, or a folder with safetensors."};
     if (tool_parse(&line, argc, argv, &done) != FP4_OK)
         return tool_error();
     if (done)
         return TOOL_OK;
-    return show(line.args[0], line.format, metadata, statistics) == FP4_OK ? TOOL_OK : tool_error();
+    return show(line.args[0], line.format, &asked) == FP4_OK ? TOOL_OK : tool_error();
 }

@@ -1,32 +1,46 @@
 /* How much memory is left to this process. */
 #include "fp4lab/base.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-/* A file's first number. "max" and files that are not there: false. */
+/* A small file of the kernel's as text, without an allocation: what says how much memory is left must not need any. Cut at the buffer's end. */
+static bool read_text(const char *path, char *text, size_t size) {
+    size_t n = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    for (ssize_t got = 1; got > 0 && n + 1 < size; n += got > 0 ? (size_t)got : 0)
+        got = read(fd, text + n, size - 1 - n);
+    close(fd);
+    text[n] = 0;
+    return true;
+}
+
+/* A file's number. "max" and files that are not there: false. */
 static bool read_number(const char *path, size_t *out) {
-    unsigned long long value;
-    FILE *f = fopen(path, "re");
-    bool read = f && fscanf(f, "%llu", &value) == 1;
-    if (f)
-        fclose(f);
-    if (read)
-        *out = (size_t)value;
-    return read;
+    char text[64], *end;
+    if (!read_text(path, text, sizeof text))
+        return false;
+    unsigned long long value = strtoull(text, &end, 10);
+    *out = (size_t)value;
+    return end != text;
 }
 
 /* The number behind `key` in a file of "key number" lines; 0 when it is not there. */
 static size_t read_field(const char *path, const char *key) {
-    char line[256];
-    size_t value = 0, length = strlen(key);
-    FILE *f = fopen(path, "re");
-    while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, key, length) == 0 && sscanf(line + length, " %zu", &value) == 1)
-            break;
-    if (f)
-        fclose(f);
-    return value;
+    char text[8192];
+    size_t length = strlen(key);
+    if (!read_text(path, text, sizeof text))
+        return 0;
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, key, length) == 0)
+            return (size_t)strtoull(line + length, NULL, 10);
+    }
+    return 0;
 }
 
 /* What a group leaves: its limit less what it uses; pages of files that are not in active use are given up for the asking. */
@@ -47,29 +61,30 @@ static void lower_to_group(const char *group, const char *limit_name, const char
 }
 
 /* The group and every group above it, as proc(5) and cgroups(7) lay them out: version 2 in one tree, version 1's memory controller in its own. */
-static void lower_to_groups(size_t *left) {
-    char line[4096];
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    while (f && fgets(line, sizeof line, f)) {
-        line[strcspn(line, "\n")] = 0;
-        bool second = strncmp(line, "0::", 3) == 0;
-        const char *at = second ? line + 2 : strstr(line, ":memory:");
-        if (!at)
-            continue;
-        char group[4096 + 32];
-        snprintf(group, sizeof group, "%s%s", second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory", second ? at + 1 : at + 8);
-        size_t root = strlen(second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory");
-        while (strlen(group) >= root) {
-            if (second)
-                lower_to_group(group, "memory.max", "memory.current", "inactive_file", left);
-            else
-                lower_to_group(group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", left);
-            char *slash = strrchr(group, '/');
-            *slash = 0;
-        }
+static void lower_to_tree(const char *root, const char *path, bool second, size_t *left) {
+    char group[4096];
+    if (snprintf(group, sizeof group, "%s%s", root, path) >= (int)sizeof group)
+        return;
+    while (strlen(group) >= strlen(root)) {
+        if (second)
+            lower_to_group(group, "memory.max", "memory.current", "inactive_file", left);
+        else
+            lower_to_group(group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", left);
+        *strrchr(group, '/') = 0;
     }
-    if (f)
-        fclose(f);
+}
+
+static void lower_to_groups(size_t *left) {
+    char text[8192], *save;
+    if (!read_text("/proc/self/cgroup", text, sizeof text))
+        return;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        const char *first = strstr(line, ":memory:");
+        if (strncmp(line, "0::", 3) == 0)
+            lower_to_tree("/sys/fs/cgroup", line + 3, true, left);
+        else if (first)
+            lower_to_tree("/sys/fs/cgroup/memory", first + strlen(":memory:"), false, left);
+    }
 }
 
 size_t fp4_memory_available(void) {

@@ -5,7 +5,7 @@
 #include "lib/model/weights.h"
 
 /* What the process has besides (measured: a program with OpenBLAS and its packing buffers; a tokenizer, by its vocabulary). */
-enum { PROCESS_BYTES = 14 << 20, TOKEN_BYTES = 192, TMPFS = 0x01021994, ATTENTION_ROWS = 64 /* of scores, for each thread: cpu_attention.c */ };
+enum { PROCESS_BYTES = 20 << 20, TOKEN_BYTES = 192, TMPFS = 0x01021994, ATTENTION_ROWS = 64 /* of scores, for each thread: cpu_attention.c */ };
 
 /* Sums and products that stay at SIZE_MAX once they are there: a size that does not exist never fits. */
 static size_t sum(size_t a, size_t b) {
@@ -72,7 +72,7 @@ static size_t scratch(const struct fp4_model *m, const struct fp4_use *use, size
     if (use->quantized_head)
         bytes = sum(bytes, times(use->gradients ? 2 : 1, sum(floats(R, d), floats(V, d))));
     bytes = sum(bytes, times(floats((size_t)fp4_threads(), ATTENTION_ROWS * larger(use->tokens, use->cache)), use->gradients ? 2 : 1));
-    if (m->config.rope_theta > 0)
+    if (fp4_rotary(&m->config))
         bytes = sum(bytes, floats(larger(use->tokens, use->cache), 2 * m->config.head_dim)); /* tables, and their host copy for a moment */
     return sum(bytes, times(2 * m->config.n_layer, floats(use->cache, m->config.n_kv_head * m->config.head_dim)));
 }
