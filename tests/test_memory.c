@@ -236,6 +236,48 @@ Test(memory, load_forward_backward_step) {
     cr_assert_eq(system(command), 0);
 }
 
+/* ---- writing checkpoints ---- */
+
+struct copy {
+    const char *model;
+    char folder[64], gguf[64], again[64];
+};
+
+/* A GGUF model goes out as a folder, in shards and quantized, with its tokenizer, and from there into another GGUF file. */
+static fp4_status export_model(void *context) {
+    const struct copy *x = context;
+    struct fp4_model *m;
+    struct fp4_export o = {.dtype = FP4_BF16, .force = true, .shard_bytes = 4000};
+    bool found;
+    FP4_TRY(fp4_quantizer_parse("nvfp4:te", &o.weights));
+    FP4_TRY(fp4_model_load(x->model, fp4_backend_cpu(), &m));
+    fp4_status status = fp4_model_export(m, x->folder, &o, NULL);
+    if (status == FP4_OK)
+        status = fp4_tokenizer_export(x->model, x->folder, &found);
+    if (status == FP4_OK)
+        status = fp4_model_export_gguf(m, x->gguf, x->folder, &o, NULL);
+    if (status == FP4_OK)
+        status = fp4_model_export_gguf(m, x->again, x->model, &o, NULL);
+    fp4_model_free(m);
+    return status;
+}
+
+Test(memory, export) {
+    char folder[] = "/tmp/fp4lab-memory-XXXXXX", command[64], model[64];
+    struct bytes b = seed_gguf_model();
+    struct copy x = {.model = model};
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(model, sizeof model, "%s/x.gguf", folder);
+    snprintf(x.folder, sizeof x.folder, "%s/folder", folder);
+    snprintf(x.gguf, sizeof x.gguf, "%s/y.gguf", folder);
+    snprintf(x.again, sizeof x.again, "%s/z.gguf", folder);
+    must(fp4_write_file(model, b.data, b.n));
+    free(b.data);
+    fail_each(&(struct subject){"export", export_model, &x, 101}, 4 /* buffers of the C library's streams */);
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    cr_assert_eq(system(command), 0);
+}
+
 /* ---- corpus, quantizers ---- */
 
 static fp4_status use_corpus(void *context) {

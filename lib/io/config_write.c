@@ -1,8 +1,8 @@
 /* Writing config.json: the spelling of transformers 4, which 5 reads too. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/json.h"
 #include "lib/io/config.h"
 
 /* transformers' name of an element type. */
@@ -84,8 +84,9 @@ fp4_status fp4_config_write(const char *path, const struct fp4_config *c, enum f
     FP4_TRY(check_writable(path, c));
     if (!dtype_name(dtype))
         return fp4_fail(FP4_ERR_ARG, "%s: weights of type %s: config.json knows F32, F16 and BF16", path, fp4_dtype_name(dtype));
+    json_watch();
     json_t *root = all_fields(c, dtype);
-    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
+    char *text = root && json_whole(path) == FP4_OK ? json_text(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     if (!text)
         return fp4_fail(FP4_ERR_MEMORY, "%s: no memory for its text", path);

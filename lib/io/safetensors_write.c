@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/json.h"
 #include "lib/io/encode.h"
 
 static fp4_status tensor_bytes(const char *path, const struct fp4_tensor_out *t, size_t *bytes) {
@@ -38,7 +39,8 @@ static fp4_status add_entry(json_t *header, const char *path, const struct fp4_t
 
 /* The 8 length bytes, the text and its padding in one buffer. */
 static fp4_status encode_header(json_t *header, const char *path, uint8_t **out, size_t *size) {
-    char *text = json_dumps(header, JSON_COMPACT);
+    FP4_TRY(json_whole(path));
+    char *text = json_text(header, JSON_COMPACT);
     if (!text)
         return fp4_fail(FP4_ERR_MEMORY, "%s: no memory for the header", path);
     size_t n = strlen(text), padded = (n + 7) / 8 * 8;
@@ -87,6 +89,7 @@ fp4_status fp4_safetensors_stream(const char *path, const struct fp4_tensor_out 
     size_t *bytes;
     struct io_values v;
     FP4_TRY(FP4_NEW(bytes, n));
+    json_watch();
     json_t *header = json_object();
     fp4_status status = io_values_open(&v, tensors, n, values, context);
     if (status == FP4_OK)

@@ -3,10 +3,12 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "lib/base/json.h"
+#include "lib/io/checkpoint.h"
 
 #define DEFAULT_SHARD 5000000000u
 
@@ -104,22 +106,9 @@ static fp4_status write_shards(struct fp4_exporter *e, const char *folder, const
     return FP4_OK;
 }
 
-/* Takes the document. */
-static fp4_status write_json(const char *folder, const char *name, json_t *root) {
-    char path[4096];
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    json_decref(root);
-    if (!text)
-        return fp4_fail(FP4_ERR_MEMORY, "%s/%s: no memory for its text", folder, name);
-    fp4_status status = path_of(path, folder, name);
-    if (status == FP4_OK)
-        status = fp4_write_file(path, text, strlen(text));
-    free(text);
-    return status;
-}
-
 static fp4_status write_index(const struct fp4_model *m, const char *folder, const struct shards *s) {
     char name[64];
+    json_watch();
     json_t *map = json_object();
     for (size_t i = 0, shard = 0; i < m->n_params; i++) {
         shard += i == s->end[shard];
@@ -127,16 +116,17 @@ static fp4_status write_index(const struct fp4_model *m, const char *folder, con
         json_object_set_new(map, m->params[i].name, json_string(name));
     }
     json_t *root = json_pack("{s:{s:I,s:I},s:o}", "metadata", "total_parameters", (json_int_t)m->n_elements, "total_size", (json_int_t)s->bytes, "weight_map", map);
-    return write_json(folder, "model.safetensors.index.json", root);
+    return io_json_write(folder, "model.safetensors.index.json", root, JSON_INDENT(2));
 }
 
 static fp4_status write_generation(const struct fp4_config *c, const char *folder) {
+    json_watch();
     json_t *root = json_pack("{s:b}", "_from_model_config", 1);
     if (c->bos_id >= 0)
         json_object_set_new(root, "bos_token_id", json_integer(c->bos_id));
     if (c->eos_id >= 0)
         json_object_set_new(root, "eos_token_id", json_integer(c->eos_id));
-    return write_json(folder, "generation_config.json", root);
+    return io_json_write(folder, "generation_config.json", root, JSON_INDENT(2));
 }
 
 /* ---- what is there already ---- */

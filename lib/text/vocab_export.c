@@ -1,9 +1,9 @@
 /* Tokenizers beside the checkpoints that are written. */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/json.h"
 #include "lib/text/vocab.h"
 
 enum { FILE_LIMIT = 256 << 20 };
@@ -18,15 +18,6 @@ struct source {
     bool gguf;
 };
 
-static bool begins_as_gguf(const char *path) {
-    char magic[4] = "";
-    FILE *f = fopen(path, "rbe");
-    bool gguf = f && fread(magic, 1, 4, f) == 4 && memcmp(magic, "GGUF", 4) == 0;
-    if (f)
-        fclose(f);
-    return gguf;
-}
-
 static fp4_status locate(const char *path, struct source *out) {
     struct stat info;
     size_t n = strlen(path);
@@ -38,7 +29,10 @@ static fp4_status locate(const char *path, struct source *out) {
         return fp4_fail(FP4_ERR_IO, "%s: not found", path);
     if (S_ISDIR(info.st_mode))
         return FP4_OK;
-    out->gguf = S_ISREG(info.st_mode) && begins_as_gguf(path);
+    struct fp4_map map;
+    FP4_TRY(fp4_map_open(path, &map));
+    out->gguf = io_is_gguf(&map);
+    fp4_map_close(&map);
     char *slash = strrchr(out->path, '/');
     if (!out->gguf)
         snprintf(slash ? slash : out->path, 2, slash ? "" : ".");
@@ -80,40 +74,29 @@ static fp4_status copy_files(const char *from, const char *folder, const char *c
 
 /* ---- GGUF to folder ---- */
 
-static fp4_status write_json(const char *folder, const char *name, json_t *root, size_t flags) {
-    char path[4600];
-    char *text = json_dumps(root, flags);
-    is_there(folder, name, path);
-    if (!text)
-        return fp4_fail(FP4_ERR_MEMORY, "%s: no memory for its text", path);
-    fp4_status status = fp4_write_file(path, text, strlen(text));
-    free(text);
-    return status;
-}
-
 static json_t *token_text(const struct vocab *v, enum vocab_id which) {
     int id = v->id[which];
     return id >= 0 && (size_t)id < v->n_tokens && v->tokens[id].text ? json_stringn(v->tokens[id].text, v->tokens[id].bytes) : json_null();
 }
 
 static fp4_status write_config(const struct vocab *v, const char *folder) {
+    json_watch();
     json_t *root = json_pack("{s:s,s:b,s:o,s:o,s:o,s:o}", "tokenizer_class", "PreTrainedTokenizerFast", "clean_up_tokenization_spaces", 0, "bos_token",
                              token_text(v, VOCAB_BOS), "eos_token", token_text(v, VOCAB_EOS), "unk_token", token_text(v, VOCAB_UNK), "pad_token", token_text(v, VOCAB_PAD));
     if (v->chat_template)
         json_object_set_new(root, "chat_template", json_string(v->chat_template));
-    fp4_status status = write_json(folder, "tokenizer_config.json", root, JSON_INDENT(2));
-    json_decref(root);
-    return status;
+    return io_json_write(folder, "tokenizer_config.json", root, JSON_INDENT(2));
 }
 
 static fp4_status write_vocab(const char *path, const struct vocab *v, const char *folder) {
     json_t *root;
     FP4_TRY(vocab_to_json(path, v, &root));
-    fp4_status status = folder ? write_json(folder, "tokenizer.json", root, JSON_COMPACT) : FP4_OK;
-    json_decref(root);
-    if (status == FP4_OK && folder)
-        status = write_config(v, folder);
-    return status;
+    if (!folder) {
+        json_decref(root);
+        return FP4_OK;
+    }
+    FP4_TRY(io_json_write(folder, "tokenizer.json", root, JSON_COMPACT));
+    return write_config(v, folder);
 }
 
 static fp4_status from_gguf(const char *path, const char *folder, bool *found) {
@@ -160,11 +143,12 @@ static fp4_status copy_pairs(const char *path, struct gguf_pairs *pairs) {
 /* tokenizer_config.json may hold the template of a chat, or chat_template.jinja beside it. *text: fp4_alloc'ed, NULL when there is none. */
 static fp4_status read_chat_template(const char *folder, char **text) {
     char path[4600];
-    json_error_t error;
+    json_t *root = NULL;
     *text = NULL;
     if (is_there(folder, "chat_template.jinja", path))
         return fp4_read_file(path, 1 << 24, text, NULL);
-    json_t *root = is_there(folder, "tokenizer_config.json", path) ? json_load_file(path, 0, &error) : NULL;
+    if (is_there(folder, "tokenizer_config.json", path))
+        FP4_TRY(io_json_file(path, 1 << 24, &root));
     const char *template = json_string_value(json_object_get(root, "chat_template"));
     fp4_status status = template ? fp4_strdup(template, text) : FP4_OK;
     json_decref(root);

@@ -1,6 +1,7 @@
 /* Vocabularies in tokenizer.json, the format of Hugging Face's tokenizers. */
 #include <string.h>
 
+#include "lib/base/json.h"
 #include "lib/text/vocab.h"
 
 enum { JSON_LIMIT = 256 << 20 };
@@ -118,10 +119,11 @@ fp4_status vocab_from_json(const char *path, struct vocab *out) {
     size_t bytes;
     *out = (struct vocab){.id = {-1, -1, -1, -1}};
     FP4_TRY(fp4_read_file(path, JSON_LIMIT, &text, &bytes));
-    out->root = json_loadb(text, bytes, 0, &error);
+    out->root = json_parse(text, bytes, 0, &error);
     fp4_free(text);
     if (!out->root)
-        return fp4_fail(FP4_ERR_FORMAT, "%s: not JSON: line %d: %s", path, error.line, error.text);
+        return fp4_fail(json_fault(&error), "%s: not JSON: line %d: %s", path, error.line, error.text);
+    json_watch(); /* looked at when the whole file has been read */
     json_t *model = json_object_get(out->root, "model");
     if (!json_is_object(json_object_get(model, "vocab")))
         return fp4_fail(FP4_ERR_FORMAT, "%s: model has no vocab; is this a tokenizer.json?", path);
@@ -129,6 +131,7 @@ fp4_status vocab_from_json(const char *path, struct vocab *out) {
     FP4_TRY(read_tokens(path, model, json_object_get(out->root, "added_tokens"), out));
     FP4_TRY(read_merges(path, json_object_get(model, "merges"), out));
     read_template(json_object_get(out->root, "post_processor"), out);
+    FP4_TRY(json_whole(path));
     return out->kind == VOCAB_PIECES ? vocab_scores_from_merges(out) : FP4_OK;
 }
 
@@ -166,6 +169,7 @@ static fp4_status model_of(const char *path, const struct vocab *v, json_t **out
         if (t->text && json_object_setn_new(vocab, t->text, t->bytes, json_integer((json_int_t)i)) != 0) {
             json_decref(vocab);
             json_decref(merges);
+            FP4_TRY(json_whole(path));
             return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: token %zu is not UTF-8; a tokenizer.json cannot hold it", path, i);
         }
     }
@@ -214,6 +218,7 @@ static json_t *post_processor_of(const struct vocab *v) {
 }
 
 fp4_status vocab_to_json(const char *path, const struct vocab *v, json_t **out) {
+    json_watch();
     json_t *model, *pre = v->kind == VOCAB_BYTE_LEVEL ? vocab_pre_tokenizer(v->pre) : json_null();
     if (!pre)
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: tokenizer.ggml.pre %s: its pre-tokenizer is not known here", path, v->pre ? v->pre : "(absent)");
@@ -224,5 +229,10 @@ fp4_status vocab_to_json(const char *path, const struct vocab *v, json_t **out) 
     }
     *out = json_pack("{s:s,s:n,s:n,s:o,s:o,s:o,s:o,s:o,s:o}", "version", "1.0", "truncation", "padding", "added_tokens", added_tokens(v), "normalizer", normalizer_of(v),
                      "pre_tokenizer", pre, "post_processor", post_processor_of(v), "decoder", decoder_of(v), "model", model);
-    return *out ? FP4_OK : fp4_fail(FP4_ERR_MEMORY, "%s: no memory for tokenizer.json", path);
+    status = json_whole(path);
+    if (status == FP4_OK && !*out)
+        status = fp4_fail(FP4_ERR_UNSUPPORTED, "%s: its strings are not UTF-8", path);
+    if (status != FP4_OK)
+        json_decref(*out);
+    return status;
 }

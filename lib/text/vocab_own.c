@@ -1,34 +1,26 @@
 /* tokenizer.json of vocabularies that are the suite's own: the generated corpus's words, and bytes. */
-#include <stdlib.h>
-#include <string.h>
-
+#include "lib/base/json.h"
 #include "lib/text/corpus.h"
 #include "lib/text/vocab.h"
-
-static fp4_status write_json(const char *folder, const char *name, json_t *root) {
-    char path[4200];
-    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
-    json_decref(root);
-    if (!text)
-        return fp4_fail(FP4_ERR_MEMORY, "%s/%s: no memory for its text", folder, name);
-    int n = snprintf(path, sizeof path, "%s/%s", folder, name);
-    fp4_status status = n < (int)sizeof path ? fp4_write_file(path, text, strlen(text)) : fp4_fail(FP4_ERR_ARG, "%s: path too long", folder);
-    free(text);
-    return status;
-}
 
 static fp4_status write_both(const char *folder, json_t *pre_tokenizer, json_t *decoder, json_t *model) {
     json_t *root = json_pack("{s:s,s:n,s:n,s:[],s:n,s:o,s:n,s:o,s:o}", "version", "1.0", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                              pre_tokenizer, "post_processor", "decoder", decoder, "model", model);
-    FP4_TRY(fp4_make_dirs(folder));
-    FP4_TRY(write_json(folder, "tokenizer.json", root));
-    return write_json(folder, "tokenizer_config.json",
-                      json_pack("{s:s,s:b}", "tokenizer_class", "PreTrainedTokenizerFast", "clean_up_tokenization_spaces", 0));
+    fp4_status status = fp4_make_dirs(folder);
+    if (status != FP4_OK) {
+        json_decref(root);
+        return status;
+    }
+    FP4_TRY(io_json_write(folder, "tokenizer.json", root, JSON_INDENT(1)));
+    json_watch();
+    root = json_pack("{s:s,s:b}", "tokenizer_class", "PreTrainedTokenizerFast", "clean_up_tokenization_spaces", 0);
+    return io_json_write(folder, "tokenizer_config.json", root, JSON_INDENT(2));
 }
 
 /* fp4_corpus_tokenize in two steps: blanks only separate; letters and digits are words as long as can be; of three newlines the first is alone; everything
  * else is a word of one character. A word that is not in the vocabulary is an error, since the unknown token is not in it either. */
 fp4_status fp4_corpus_tokenizer_export(const struct fp4_corpus *c, const char *folder) {
+    json_watch();
     json_t *vocab = json_object();
     for (size_t id = 0; id < fp4_corpus_vocab(c); id++) {
         const char *word = fp4_corpus_word(c, (int32_t)id);
@@ -46,6 +38,7 @@ static uint32_t letter(int byte, uint32_t *next) {
 }
 
 fp4_status fp4_byte_tokenizer_export(const char *folder) {
+    json_watch();
     json_t *vocab = json_object();
     uint32_t next = 0x100;
     for (int byte = 0; byte < 256; byte++) {

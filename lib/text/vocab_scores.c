@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/json.h"
 #include "lib/text/vocab.h"
 
 static size_t character(const char *s) {
@@ -11,6 +12,7 @@ static size_t character(const char *s) {
 
 /* Ids by text; of two with the same text the first. */
 static fp4_status index_tokens(const struct vocab *v, json_t **out) {
+    json_watch();
     *out = json_object();
     for (size_t i = 0; i < v->n_tokens; i++) {
         const struct vocab_token *t = &v->tokens[i];
@@ -18,6 +20,7 @@ static fp4_status index_tokens(const struct vocab *v, json_t **out) {
             continue;
         if (json_object_setn_new(*out, t->text, t->bytes, json_integer((json_int_t)i)) != 0) {
             json_decref(*out);
+            FP4_TRY(json_whole("vocabulary"));
             return fp4_fail(FP4_ERR_FORMAT, "token %zu is not UTF-8", i);
         }
     }
