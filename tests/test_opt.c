@@ -197,6 +197,27 @@ Test(opt, adaptation_as_published) {
     cr_assert_str_neq(hex[0], hex[2]);
 }
 
+/* Look-ups of the padding token give its row no gradient; a tied head's share of it stays. */
+Test(opt, padding_row) {
+    for (int tied = 0; tied < 2; tied++) {
+        struct fp4_config c = config_of(false);
+        struct fp4_model *m;
+        const int32_t tokens[] = {2, 1, 7, 1}, targets[] = {1, 7, 1, 9};
+        c.tied_head = tied;
+        must(fp4_model_create(&c, 4, fp4_backend_cpu(), &m));
+        must(fp4_model_enable_grad(m));
+        must(fp4_model_loss_backward(m, tokens, targets, 1, 4, 1.0f, NULL));
+        const struct fp4_param *p = fp4_model_find_param(m, "model.decoder.embed_tokens.weight");
+        for (size_t id = 0; id < 10; id++) {
+            bool some = false;
+            for (size_t j = 0; j < D; j++)
+                some |= p->grad[id * D + j] != 0;
+            cr_assert_eq(some, tied || id == 2 || id == 7, "token %zu, %s head", id, tied ? "tied" : "untied");
+        }
+        fp4_model_free(m);
+    }
+}
+
 /* ---- methods, recipes, replicates ---- */
 
 static bool in_block(const struct fp4_linear *l) { return l->layer < 2; }

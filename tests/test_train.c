@@ -274,6 +274,27 @@ Test(train_run, curve_and_counts) {
 }
 
 /* Defect 1's proof: the published error does not move in six digits; here not in a bit. With a straight-through gradient it does. */
+/* At a rate of 0 the net stays what it was: updates see it dropped out, evaluations never do. */
+Test(train_run, dropout_in_updates_alone) {
+    struct train_setup s = tiny;
+    s.lr = 0;
+    json_t *plain = run(&s, 4, 1), *config[2];
+    config[0] = train_config(&s, "bf16", true);
+    s.dropout = 0.1;
+    json_t *dropped = run(&s, 4, 1);
+    config[1] = train_config(&s, "bf16", true);
+    for (size_t i = 0; i <= s.evaluations; i++) {
+        cr_assert_eq(at(dropped, i, "eval_loss"), at(plain, 0, "eval_loss"));
+        cr_assert(i == 0 || at(dropped, i, "train_loss") != at(plain, i, "train_loss"));
+    }
+    cr_assert_null(json_object_get(config[0], "dropout"));
+    cr_assert_eq(json_real_value(json_object_get(config[1], "dropout")), 0.1);
+    json_decref(plain);
+    json_decref(dropped);
+    json_decref(config[0]);
+    json_decref(config[1]);
+}
+
 Test(train_run, quantization_error_is_constant_only_when_frozen) {
     json_t *frozen = run(&tiny, 1, 1), *ste = run(&tiny, 2, 1);
     cr_assert_gt(at(frozen, 0, "quant_error"), 0);
