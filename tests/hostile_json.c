@@ -106,13 +106,62 @@ static const char *const explosive[] = {SPLIT_AT("(a*)*b"), SPLIT_AT("(a|a)*b"),
                                         SPLIT_AT("(?:(?:(?:a{0,999}){0,999}){0,999})b"), SPLIT_AT("("), SPLIT_AT("(?C1)a"), SPLIT_AT("")};
 enum { N_EXPLOSIVE = sizeof explosive / sizeof *explosive };
 
+/* Steps that each make a text several times as long, before it is cut, at its cutting, when it is put together again, and when an added token is
+ * prepared; and many slow patterns one after the other. */
+enum bomb { BOMB_NORMALIZER, BOMB_PRE_TOKENIZER, BOMB_DECODER, BOMB_ADDED, BOMB_SLOW, BOMB_SLOW_DECODER, N_BOMBS };
+
+static void repeat(struct bytes *b, const char *step) {
+    for (int i = 0; i < 30; i++) {
+        put(b, step, strlen(step));
+        put(b, ",", i < 29);
+    }
+}
+
+static struct bytes bomb(enum bomb kind) {
+    static const char grow[] = "{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"aaaaaaaaaaaaaaaaaaaa\"}";
+    static const char space[] = "{\"type\":\"Metaspace\",\"replacement\":\" a a a a a a a a a\",\"prepend_scheme\":\"always\",\"split\":false}";
+    static const char slow[] = "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?:a|aa|aaa)+$!\"},\"behavior\":\"Isolated\",\"invert\":false}";
+    static const char slow_replace[] = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(?:a|aa|aaa)+$!\"},\"content\":\"b\"}";
+    struct bytes b = {0};
+#define PUT(text) put(&b, text, strlen(text))
+    PUT("{\"added_tokens\":[");
+    for (int i = 1; kind == BOMB_ADDED && i <= 300; i++) {
+        char token[128];
+        snprintf(token, sizeof token, "%s{\"id\":%d,\"content\":\"%da\",\"special\":false,\"normalized\":true}", i > 1 ? "," : "", i, i);
+        PUT(token);
+    }
+    PUT("]");
+    if (kind == BOMB_NORMALIZER || kind == BOMB_ADDED) {
+        PUT(",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[");
+        repeat(&b, grow);
+        PUT("]}");
+    }
+    if (kind == BOMB_PRE_TOKENIZER || kind == BOMB_SLOW) {
+        PUT(",\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[");
+        repeat(&b, kind == BOMB_SLOW ? slow : space);
+        PUT("]}");
+    }
+    if (kind == BOMB_DECODER || kind == BOMB_SLOW_DECODER) {
+        PUT(",\"decoder\":{\"type\":\"Sequence\",\"decoders\":[");
+        repeat(&b, kind == BOMB_DECODER ? grow : slow_replace);
+        PUT("]}");
+    }
+    PUT(",\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}");
+#undef PUT
+    return b;
+}
+
 bool hostile_tokenizer(size_t i, struct hostile_case *out) {
     size_t n = sizeof tokenizers / sizeof *tokenizers;
     if (i < n)
         return text_case(tokenizers, n, i, out);
     *out = (struct hostile_case){"deep nesting", {0}, FP4_ERR_FORMAT, "JSON"};
-    if (i > n + N_EXPLOSIVE)
+    if (i > n + N_EXPLOSIVE + N_BOMBS)
         return false;
+    if (i > n + N_EXPLOSIVE) {
+        *out = (struct hostile_case){"a text that grows without end", bomb((enum bomb)(i - n - N_EXPLOSIVE - 1)), FP4_OK, ""};
+        return true;
+    }
     if (i == n) {
         nested(&out->file, "{\"model\":", '[', DEEP);
         return true;

@@ -132,7 +132,7 @@ static fp4_status stands_alone(const struct fp4_tokenizer *t, const char *text, 
     struct matcher m;
     uint32_t code;
     bool before = false, after = false;
-    FP4_TRY(matcher_open(&m, t->word, 8));
+    FP4_TRY(matcher_open(&m, t->word));
     fp4_status status = FP4_OK;
     if (start > whole.start) {
         size_t length = utf8_last((const uint8_t *)text + whole.start, start - whole.start, &code);

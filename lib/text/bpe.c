@@ -1,6 +1,7 @@
 /* Text to ids: added tokens, normalizers, spans, pieces, and the merges within a piece. */
 #include <string.h>
 
+#include "lib/text/budget.h"
 #include "lib/text/tokenizer.h"
 #include "lib/text/utf8.h"
 
@@ -331,6 +332,7 @@ fp4_status fp4_tokenize(const struct fp4_tokenizer *t, const char *text, size_t 
     *n = 0;
     if (bytes > INT32_MAX / 3)
         return fp4_fail(FP4_ERR_ARG, "a text of %zu bytes; at most %d are tokenized at once", bytes, INT32_MAX / 3);
+    budget_begin(t->name, bytes, 0.25);
     if (!takes_any_bytes(t) && !utf8_valid(text, bytes)) {
         FP4_TRY(fp4_utf8_repair(text, bytes, &repaired, &bytes));
         text = repaired;

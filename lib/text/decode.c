@@ -1,6 +1,7 @@
 /* Ids to text: the decoders, each of which maps a list of strings to another (decoders of the tokenizers library). */
 #include <string.h>
 
+#include "lib/text/budget.h"
 #include "lib/text/tokenizer.h"
 #include "lib/text/utf8.h"
 
@@ -140,10 +141,15 @@ size_t fp4_token_bytes(const struct fp4_tokenizer *t, int32_t id) {
 
 fp4_status fp4_detokenize(const struct fp4_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, char **text, size_t *bytes) {
     struct strings s = {0};
+    size_t total = 0;
     *text = NULL;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (ids[i] < 0 || (size_t)ids[i] >= t->n_vocab)
             return fp4_fail(FP4_ERR_ARG, "token id %d: the vocabulary has %zu tokens", (int)ids[i], t->n_vocab);
+        if (!fp4_size_add(total, t->tokens[ids[i]].length, &total))
+            return fp4_fail(FP4_ERR_MEMORY, "%zu tokens make too long a text", n);
+    }
+    budget_begin(t->name, total, 0.005); /* single tokens are decoded by the hundred */
     FP4_TRY(FP4_NEW(s.end, n + 1));
     fp4_status status = bytes_add(&s.text, "", 0);
     for (size_t i = 0; i < n && status == FP4_OK; i++) {

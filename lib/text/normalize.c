@@ -2,6 +2,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "lib/text/budget.h"
 #include "lib/text/tokenizer.h"
 #include "lib/text/utf8.h"
 
@@ -11,6 +12,7 @@ fp4_status bytes_add(struct bytes *b, const char *data, size_t n) {
         return fp4_fail(FP4_ERR_MEMORY, "a text of more than %zu bytes", b->n);
     if (want > b->room || !b->data) {
         char *longer;
+        FP4_TRY(budget_text(want));
         size_t room = want + want / 2 + 64;
         FP4_TRY(FP4_NEW(longer, room));
         if (b->n)
@@ -40,7 +42,7 @@ static fp4_status replace_all(const struct step *step, const char *text, size_t 
     struct matcher m;
     bool found = true;
     size_t from = 0, start = 0, stop = 0, before = out->n;
-    FP4_TRY(matcher_open(&m, step->pattern, n));
+    FP4_TRY(matcher_open(&m, step->pattern));
     fp4_status status = FP4_OK;
     while (found && status == FP4_OK) {
         status = matcher_next(&m, text, n, &found, &start, &stop);

@@ -6,10 +6,11 @@
  * the limits on depth and heap, so it is not used. */
 #include "lib/text/pattern.h"
 
+#include "lib/text/budget.h"
+
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     PATTERN_LONGEST = 4096, /* bytes; those in use have some hundred */
@@ -18,9 +19,6 @@ enum {
     HEAP_KIB = 64 << 10,
     CALLS_BETWEEN_CLOCKS = 16
 };
-/* A text may cost this much and not more. */
-static const double seconds_always = 0.25, seconds_per_byte = 2e-6;
-
 struct pattern {
     char *where;
     char *text;
@@ -266,17 +264,19 @@ void pattern_free(struct pattern *p) {
 
 /* ---- matching ---- */
 
-static double cpu_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+static fp4_status explodes(const struct matcher *m) {
+    return fp4_fail(FP4_ERR_FORMAT, "%s: the pattern %.200s takes too long to match: it backtracks without end", m->p->where, m->p->text);
 }
 
-fp4_status matcher_open(struct matcher *m, const struct pattern *p, size_t bytes) {
-    *m = (struct matcher){.p = p, .last = SIZE_MAX, .limit = LIMIT_FIRST, .allowed = seconds_always + seconds_per_byte * (double)bytes};
+static fp4_status look_at_clock(const struct matcher *m) {
+    return budget_clock() - m->spent_since > budget_seconds() ? explodes(m) : FP4_OK;
+}
+
+fp4_status matcher_open(struct matcher *m, const struct pattern *p) {
+    *m = (struct matcher){.p = p, .last = SIZE_MAX, .limit = LIMIT_FIRST, .spent_since = budget_clock()};
+    FP4_TRY(look_at_clock(m));
     if (!p->code)
         return FP4_OK;
-    m->spent_since = cpu_seconds();
     pcre2_match_context *context = pcre2_match_context_create(NULL);
     m->context = context;
     m->data = pcre2_match_data_create_from_pattern(p->code, NULL);
@@ -290,17 +290,11 @@ fp4_status matcher_open(struct matcher *m, const struct pattern *p, size_t bytes
 }
 
 void matcher_close(struct matcher *m) {
+    if (m->p)
+        budget_spend(budget_clock() - m->spent_since);
     pcre2_match_data_free(m->data);
     pcre2_match_context_free(m->context);
-    m->data = m->context = NULL;
-}
-
-static fp4_status explodes(const struct matcher *m) {
-    return fp4_fail(FP4_ERR_FORMAT, "%s: the pattern %.200s takes too long to match: it backtracks without end", m->p->where, m->p->text);
-}
-
-static fp4_status look_at_clock(const struct matcher *m) {
-    return cpu_seconds() - m->spent_since > m->allowed ? explodes(m) : FP4_OK;
+    *m = (struct matcher){0};
 }
 
 /* One anchored attempt; *found false: no match begins at `at`. */

@@ -24,10 +24,10 @@ struct matcher {
     void *data, *context;
     size_t calls, at, last; /* last: end of the last match, SIZE_MAX: none */
     uint32_t limit;
-    double spent_since, allowed; /* seconds of this thread's CPU time */
+    double spent_since; /* seconds of this thread's CPU time */
 };
-/* bytes: of all texts together, what the allowed time grows with. */
-fp4_status matcher_open(struct matcher *m, const struct pattern *p, size_t bytes);
+/* The time that it takes is taken from the call's budget (lib/text/budget.h). */
+fp4_status matcher_open(struct matcher *m, const struct pattern *p);
 void matcher_close(struct matcher *m);
 /* From now on another text is walked from its start. */
 void matcher_rewind(struct matcher *m);

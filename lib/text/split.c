@@ -101,10 +101,7 @@ static fp4_status cut_class(const struct step *step, const uint8_t *classes, enu
 static fp4_status cut_all(const struct fp4_tokenizer *t, const struct step *step, const char *text, struct spans *spans) {
     struct spans out = {0};
     struct matcher m = {0};
-    size_t bytes = 0;
-    for (size_t i = 0; i < spans->n; i++)
-        bytes += spans->list[i].stop - spans->list[i].start;
-    fp4_status status = step->pattern ? matcher_open(&m, step->pattern, bytes) : FP4_OK;
+    fp4_status status = step->pattern ? matcher_open(&m, step->pattern) : FP4_OK;
     for (size_t i = 0; i < spans->n && status == FP4_OK; i++) {
         struct span s = spans->list[i];
         if (s.id >= 0)

@@ -1,4 +1,5 @@
 /* Opening a tokenizer, in whatever file it is, and what can be asked of it. */
+#include "lib/text/budget.h"
 #include "lib/text/tokenizer.h"
 
 #include <dirent.h>
@@ -45,6 +46,7 @@ static bool is_gguf(const void *data, size_t size) {
 }
 
 static fp4_status parse(const char *name, const uint8_t *data, size_t size, struct fp4_tokenizer *t) {
+    budget_begin(t->name, size, 0.25);
     if (is_gguf(data, size))
         return tokenizer_read_gguf(name, data, size, t);
     if (size > FILE_LIMIT)
@@ -78,10 +80,13 @@ static fp4_status read_folder(const char *folder, struct fp4_tokenizer *t) {
     return read_file(path, t);
 }
 
-static fp4_status create(struct fp4_tokenizer **t) {
+static fp4_status create(const char *name, struct fp4_tokenizer **t) {
     FP4_TRY(FP4_NEW(*t, 1));
     (*t)->unknown = -1;
-    return FP4_OK;
+    fp4_status status = fp4_strdup(name, &(*t)->name);
+    if (status != FP4_OK)
+        fp4_free(*t);
+    return status;
 }
 
 static fp4_status finish(fp4_status status, struct fp4_tokenizer *t, struct fp4_tokenizer **out) {
@@ -95,7 +100,7 @@ static fp4_status finish(fp4_status status, struct fp4_tokenizer *t, struct fp4_
 fp4_status tokenizer_parse(const char *name, const void *data, size_t size, struct fp4_tokenizer **out) {
     struct fp4_tokenizer *t;
     *out = NULL;
-    FP4_TRY(create(&t));
+    FP4_TRY(create(name, &t));
     return finish(parse(name, data, size, t), t, out);
 }
 
@@ -103,13 +108,14 @@ fp4_status fp4_tokenizer_open(const char *path, struct fp4_tokenizer **out) {
     struct stat info;
     struct fp4_tokenizer *t;
     *out = NULL;
-    FP4_TRY(create(&t));
+    FP4_TRY(create(path, &t));
     return finish(stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? read_folder(path, t) : read_file(path, t), t, out);
 }
 
 void fp4_tokenizer_close(struct fp4_tokenizer *t) {
     if (!t)
         return;
+    fp4_free(t->name);
     fp4_free(t->tokens);
     fp4_free(t->bytes);
     fp4_free(t->slots);

@@ -77,6 +77,7 @@ struct steps {
 };
 
 struct fp4_tokenizer {
+    char *name; /* of its file */
     size_t n_vocab;
     struct token *tokens; /* [n_vocab] */
     char *bytes;

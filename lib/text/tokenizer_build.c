@@ -75,7 +75,8 @@ static fp4_status index_tokens(struct fp4_tokenizer *t, const struct tokenizer_s
             continue;
         int32_t same = tokenizer_find(t, text, token->text_bytes, false);
         if (same >= 0 && (!token->in_model || !t->tokens[same].in_model))
-            return fp4_fail(FP4_ERR_FORMAT, "%s: tokens %d and %zu are the same text \"%.40s\"", s->path, (int)same, id, s->tokens[id].text);
+            return fp4_fail(FP4_ERR_FORMAT, "%s: tokens %d and %zu are the same text \"%.*s\"", s->path, (int)same, id,
+                            (int)(token->text_bytes < 40 ? token->text_bytes : 40), text);
         if (same >= 0)
             continue; /* GGUF: of two with the same text the first is meant */
         uint64_t h = tokenizer_hash(HASH_START, text, token->text_bytes);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/json.h"
+#include "lib/text/budget.h"
 #include "lib/text/tokenizer.h"
 
 #define JSON_LIMIT ((size_t)64 << 20)
@@ -150,6 +151,7 @@ fp4_status tokenizer_read_pair(const char *folder, struct fp4_tokenizer *t) {
     struct files f = {0};
     struct tokenizer_source s = {.path = folder};
     fp4_status status = load_all(folder, &f);
+    budget_begin(t->name, f.merges_bytes, 0.25);
     if (status == FP4_OK)
         status = build(t, &s, &f);
     tokenizer_source_free(&s);

@@ -1,0 +1,38 @@
+/* What one call may cost, by thread. */
+#include "lib/text/budget.h"
+
+#include <time.h>
+
+static const double seconds_per_byte = 2e-6;
+/* Unicode's normalization forms make up to 18 bytes of one (UAX 15), byte fallback 3; what tokenizers in use add besides is a few bytes a text. */
+enum { GROWTH = 64, ALWAYS = 1 << 16 };
+
+static _Thread_local struct {
+    const char *name;
+    double seconds;
+    size_t bytes, most;
+} budget;
+
+void budget_begin(const char *name, size_t bytes, double seconds) {
+    size_t most;
+    budget.name = name;
+    budget.seconds = seconds + seconds_per_byte * (double)bytes;
+    budget.bytes = bytes;
+    budget.most = fp4_size_mul(bytes, GROWTH, &most) && fp4_size_add(most, ALWAYS, &most) ? most : SIZE_MAX;
+}
+
+fp4_status budget_text(size_t bytes) {
+    if (bytes <= budget.most)
+        return FP4_OK;
+    return fp4_fail(FP4_ERR_FORMAT, "%s: it makes more than %zu bytes of a text of %zu", budget.name ? budget.name : "tokenizer", budget.most,
+                    budget.bytes);
+}
+
+double budget_clock(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double budget_seconds(void) { return budget.seconds; }
+void budget_spend(double seconds) { budget.seconds -= seconds; }
