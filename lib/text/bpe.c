@@ -332,11 +332,11 @@ fp4_status fp4_tokenize(const struct fp4_tokenizer *t, const char *text, size_t 
     *n = 0;
     if (bytes > INT32_MAX / 3)
         return fp4_fail(FP4_ERR_ARG, "a text of %zu bytes; at most %d are tokenized at once", bytes, INT32_MAX / 3);
-    budget_begin(t->name, bytes, 0.25);
     if (!takes_any_bytes(t) && !utf8_valid(text, bytes)) {
         FP4_TRY(fp4_utf8_repair(text, bytes, &repaired, &bytes));
         text = repaired;
     }
+    budget_begin(t->name, bytes, 0.25);
     fp4_status status = find_spans(t, &text, bytes, special, &owned, &spans);
     e.text = text;
     if (status == FP4_OK)
@@ -348,6 +348,7 @@ fp4_status fp4_tokenize(const struct fp4_tokenizer *t, const char *text, size_t 
             memcpy(*ids, e.out, e.n * sizeof **ids);
         *n = e.n;
     }
+    budget_end();
     fp4_free(repaired);
     fp4_free(owned.data);
     fp4_free(spans.list);

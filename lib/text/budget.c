@@ -1,6 +1,7 @@
 /* What one call may cost, by thread. */
 #include "lib/text/budget.h"
 
+#include <math.h>
 #include <time.h>
 
 static const double seconds_per_byte = 2e-6;
@@ -21,10 +22,12 @@ void budget_begin(const char *name, size_t bytes, double seconds) {
     budget.most = fp4_size_mul(bytes, GROWTH, &most) && fp4_size_add(most, ALWAYS, &most) ? most : SIZE_MAX;
 }
 
+void budget_end(void) { budget.name = NULL; }
+
 fp4_status budget_text(size_t bytes) {
-    if (bytes <= budget.most)
+    if (!budget.name || bytes <= budget.most)
         return FP4_OK;
-    return fp4_fail(FP4_ERR_FORMAT, "%s: it makes more than %zu bytes of a text of %zu", budget.name ? budget.name : "tokenizer", budget.most,
+    return fp4_fail(FP4_ERR_FORMAT, "%s: it makes more than %zu bytes of a text of %zu", budget.name, budget.most,
                     budget.bytes);
 }
 
@@ -34,5 +37,5 @@ double budget_clock(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-double budget_seconds(void) { return budget.seconds; }
+double budget_seconds(void) { return budget.name ? budget.seconds : INFINITY; }
 void budget_spend(double seconds) { budget.seconds -= seconds; }

@@ -5,8 +5,10 @@
 
 #include "fp4lab/base.h"
 
-/* Begins a call of this thread about so many bytes; patterns may take some seconds and 2 µs a byte. `name` of the tokenizer's file must stay as long. */
+/* Begins a call of this thread about so many bytes; patterns may take some seconds and 2 µs a byte. `name` of the tokenizer's file must stay until its end. */
 void budget_begin(const char *name, size_t bytes, double seconds);
+/* Its end: outside of a call nothing is bounded. */
+void budget_end(void);
 /* Whether a text may be of so many bytes: FP4_ERR_FORMAT. */
 fp4_status budget_text(size_t bytes);
 /* Processor time of this thread, seconds. */

@@ -149,8 +149,8 @@ fp4_status fp4_detokenize(const struct fp4_tokenizer *t, const int32_t *ids, siz
         if (!fp4_size_add(total, t->tokens[ids[i]].length, &total))
             return fp4_fail(FP4_ERR_MEMORY, "%zu tokens make too long a text", n);
     }
-    budget_begin(t->name, total, 0.005); /* single tokens are decoded by the hundred */
     FP4_TRY(FP4_NEW(s.end, n + 1));
+    budget_begin(t->name, total, 0.005); /* single tokens are decoded by the hundred */
     fp4_status status = bytes_add(&s.text, "", 0);
     for (size_t i = 0; i < n && status == FP4_OK; i++) {
         const struct token *token = &t->tokens[ids[i]];
@@ -163,6 +163,7 @@ fp4_status fp4_detokenize(const struct fp4_tokenizer *t, const int32_t *ids, siz
         status = run(&t->decoders.list[i], &s);
     if (status == FP4_OK)
         status = bytes_add(&s.text, "", 1);
+    budget_end();
     fp4_free(s.end);
     if (status != FP4_OK) {
         fp4_free(s.text.data);

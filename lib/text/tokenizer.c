@@ -90,6 +90,7 @@ static fp4_status create(const char *name, struct fp4_tokenizer **t) {
 }
 
 static fp4_status finish(fp4_status status, struct fp4_tokenizer *t, struct fp4_tokenizer **out) {
+    budget_end();
     if (status == FP4_OK)
         *out = t;
     else
