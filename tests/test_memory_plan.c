@@ -131,6 +131,20 @@ Test(memory_plan, what_does_not_fit_is_not_begun, .fini = remove_model) {
     cr_assert_eq(o.status, 2);
     cr_assert(strstr(o.err, "take less at a time"), "%s", o.err);
     outcome_free(o);
+    unsetenv("FP4LAB_MEMORY");
+    /* layers that the file does not have must not cost memory to plan for */
+    char path[128], *text, *layers;
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    must(fp4_read_file(path, 1 << 20, &text, NULL));
+    layers = strstr(text, "\"num_hidden_layers\": 4");
+    cr_assert_not_null(layers, "%s", text);
+    FILE *f = fopen(path, "w");
+    fprintf(f, "%.*s\"num_hidden_layers\": 60000%s", (int)(layers - text), text, layers + strlen("\"num_hidden_layers\": 4"));
+    fclose(f);
+    fp4_free(text);
+    o = perplexity(folder, "auto", false, "--dry-run");
+    cr_assert(o.status == 2 && strstr(o.err, "cannot be the 60000 layers") && o.peak_rss < (size_t)1 << 27, "%s", o.err);
+    outcome_free(o);
     o = perplexity(folder, "elsewhere", false, NULL);
     cr_assert(o.status == 2 && strstr(o.err, "--weights-in elsewhere: not known"), "%s", o.err);
     outcome_free(o);

@@ -95,9 +95,10 @@ static fp4_status load_into(struct fp4_model *m, const char *path, const struct 
     return FP4_OK;
 }
 
-/* A model without weights. A layer has several tensors: more layers than tensors are refused before memory is taken for them. */
-static fp4_status shape(const char *path, const struct fp4_checkpoint *c, const struct fp4_config *config, const struct fp4_backend *backend,
-                        struct fp4_model **out) {
+/* A layer has several tensors: more layers than tensors are refused before memory is taken for them. */
+fp4_status fp4_store_shape(const char *path, const struct fp4_checkpoint *c, const struct fp4_config *config, const struct fp4_backend *backend,
+                           struct fp4_model **out) {
+    *out = NULL;
     if (config->n_layer > fp4_checkpoint_count(c))
         return fp4_fail(FP4_ERR_FORMAT, "%s: %zu tensors cannot be the %zu layers that the configuration asks for", path, fp4_checkpoint_count(c),
                         config->n_layer);
@@ -113,7 +114,7 @@ fp4_status fp4_model_open(const char *path, const struct fp4_backend *backend, c
     FP4_TRY(fp4_checkpoint_open(path, &c));
     fp4_status status = fp4_config_for(path, c, &config);
     if (status == FP4_OK)
-        status = shape(path, c, &config, backend, &m);
+        status = fp4_store_shape(path, c, &config, backend, &m);
     if (status == FP4_OK)
         status = fp4_store_create(m, path, c);
     if (status != FP4_OK)

@@ -145,7 +145,7 @@ fp4_status fp4_memory_plan_for(const char *path, enum fp4_weights_in weights_in,
     FP4_TRY(fp4_checkpoint_open(path, &c));
     fp4_status status = fp4_config_for(path, c, &config);
     if (status == FP4_OK)
-        status = fp4_model_shape(&config, fp4_backend_cpu(), &m);
+        status = fp4_store_shape(path, c, &config, fp4_backend_cpu(), &m);
     if (status == FP4_OK)
         status = plan(m, largest_tensor(c), weights_in, use, out);
     fp4_model_free(m);

@@ -33,6 +33,9 @@ struct fp4_store {
     size_t n_rows;
 };
 
+/* A model without weights, of a checkpoint's configuration. */
+fp4_status fp4_store_shape(const char *path, const struct fp4_checkpoint *c, const struct fp4_config *config, const struct fp4_backend *backend,
+                           struct fp4_model **out);
 /* Gives m a store, which owns the checkpoint from then on (fp4_weights_release). */
 fp4_status fp4_store_create(struct fp4_model *m, const char *path, struct fp4_checkpoint *c);
 /* A parameter's values as the file has them, host. Thread-safe. */
