@@ -69,15 +69,18 @@ static fp4_status property(struct translation *x, char letter) {
 /* Oniguruma's \w: Unicode technical standard 18, annex C, and from its table for Latin-1 superscript digits and fractions. */
 #define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
 
-/* \x{H…}: both read it alike; \xHH is a byte in one and a code point in the other. */
+/* \x{H…}, and \uHHHH, which PCRE2 has not; \xHH is a byte in one and a code point in the other. */
 static fp4_status code_point(struct translation *x) {
-    size_t end = x->at + 3;
-    while (end < x->n && end < x->at + 11 && strchr("0123456789abcdefABCDEF", x->in[end]))
+    bool four = x->in[x->at + 1] == 'u';
+    size_t start = x->at + (four ? 2 : 3), end = start;
+    while (end < x->n && end < start + (four ? 4 : 8) && strchr("0123456789abcdefABCDEF", x->in[end]))
         end++;
-    if (end >= x->n || x->in[x->at + 2] != '{' || x->in[end] != '}')
-        return refuse(x, "this \\x");
-    for (; x->at <= end; x->at++)
-        x->out[x->used++] = x->in[x->at];
+    if (four ? end != start + 4 : end == start || end >= x->n || x->in[start - 1] != '{' || x->in[end] != '}')
+        return refuse(x, "this escape");
+    char text[16];
+    snprintf(text, sizeof text, "\\x{%.*s}", (int)(end - start), x->in + start);
+    put(x, text);
+    x->at = four ? end : end + 1;
     return FP4_OK;
 }
 
@@ -103,7 +106,7 @@ static fp4_status escape(struct translation *x, bool in_class) {
         put(x, "\\x0B"); /* PCRE2's \v is a class */
     else if (punctuation || (c && strchr("rntfae", c)) || (c && strchr("AzZ", c) && !in_class))
         put(x, same);
-    else if (c == 'x')
+    else if (c == 'x' || c == 'u')
         return code_point(x);
     else
         return refuse(x, "this escape");

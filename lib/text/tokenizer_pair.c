@@ -167,8 +167,10 @@ fp4_status tokenizer_read_model_config(const char *folder, struct fp4_tokenizer 
     FP4_TRY(load(folder, "tokenizer_config.json", false, &config));
     if (json_is_false(json_object_get(config, "add_bos_token")))
         t->n_begin = 0;
-    bool unknown_field = json_is_false(json_object_get(config, "legacy"));
+    const char *refused = json_is_false(json_object_get(config, "legacy"))          ? "legacy: false"
+                          : json_is_true(json_object_get(config, "add_eos_token")) ? "add_eos_token: true"
+                                                                                   : NULL;
     json_decref(config);
-    return unknown_field ? fp4_fail(FP4_ERR_UNSUPPORTED, "%s/tokenizer_config.json: legacy: false is not supported with tokenizer.model; give its tokenizer.json", folder)
-                         : FP4_OK;
+    return refused ? fp4_fail(FP4_ERR_UNSUPPORTED, "%s/tokenizer_config.json: %s is not supported with tokenizer.model; give its tokenizer.json", folder, refused)
+                   : FP4_OK;
 }
