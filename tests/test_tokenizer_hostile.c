@@ -198,6 +198,23 @@ Test(tokenizer_model, characters_that_are_no_pieces_merge) {
     fp4_free(b.data);
 }
 
+Test(tokenizer_model, the_highest_score_goes_first_and_the_leftmost_of_equals) {
+    struct bytes b = small_model();
+    struct fp4_tokenizer *t;
+    int32_t *ids;
+    size_t n;
+    put_piece(&b, "c", 1, -7, NORMAL);
+    put_piece(&b, "bc", 2, -6, NORMAL);
+    put_piece(&b, "cc", 2, -6, NORMAL);
+    must(tokenizer_parse("small", b.data, b.n, &t));
+    must(fp4_tokenize(t, "abc bccc", 8, true, &ids, &n));
+    cr_assert_eq(n, 5);
+    cr_assert_eq(memcmp(ids, (int32_t[]){2, 6, 4, 7, 8}, sizeof(int32_t) * 5), 0); /* ▁ab c ▁ bc cc */
+    fp4_free(ids);
+    fp4_tokenizer_close(t);
+    fp4_free(b.data);
+}
+
 Test(tokenizer_model, what_is_not_supported_is_named) {
     static const struct {
         uint32_t message, field;

@@ -222,6 +222,21 @@ Test(gguf_tokenizer, small) {
     fp4_tokenizer_close(t);
 }
 
+Test(gguf_tokenizer, pre_tokenizers_by_name) {
+    static const char *const names[] = {"gpt-2", "phi-2", "olmo", "smollm", "starcoder", "refact", "llama-bpe", "llama3", "llama-v3", "qwen2", "default"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct fp4_tokenizer *t;
+        int32_t *ids;
+        size_t n;
+        must(open_gguf("gpt2", names[i], 1, (const char *const[]){"a b"}, 4, &t));
+        must(fp4_tokenize(t, "bab", 3, true, &ids, &n));
+        cr_assert_eq(n, 2, "%s", names[i]);
+        cr_assert_eq(memcmp(ids, (int32_t[]){1, 2}, 8), 0, "%s", names[i]);
+        fp4_free(ids);
+        fp4_tokenizer_close(t);
+    }
+}
+
 Test(gguf_tokenizer, what_it_cannot_be) {
     struct fp4_tokenizer *t;
     cr_assert_eq(open_gguf("bert", "default", 0, NULL, 4, &t), FP4_ERR_UNSUPPORTED);
