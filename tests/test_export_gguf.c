@@ -324,6 +324,42 @@ Test(export_gguf, a_gguf_files_tokenizer_is_copied_as_it_is) {
     folder_remove(folder);
 }
 
+/* Llama 2's tokenizer.model into a folder and into a GGUF file: as its tokenizer.json has it. */
+Test(export_gguf, a_sentencepiece_model_becomes_the_same_tokenizer) {
+    char from[FOLDER_MAX], to[FOLDER_MAX];
+    struct fp4_map model;
+    struct fp4_config c = config_of(0);
+    struct fp4_model *m;
+    bool found;
+    must(fp4_map_open(golden_file("../data/llama2/tokenizer.model"), &model));
+    folder_make(from);
+    folder_make(to);
+    must(fp4_write_file(folder_file(from, "tokenizer.model"), model.data, model.size));
+    fp4_map_close(&model);
+    c.n_vocab = 32000, c.n_embd = 32, c.head_dim = 8;
+    must(fp4_model_create(&c, 1, fp4_backend_cpu(), &m));
+    must(fp4_model_export_gguf(m, folder_file(from, "x.gguf"), from, &(struct fp4_export){.dtype = FP4_F16}, NULL));
+    fp4_model_free(m);
+    json_t *want = read_json(golden_file("tokenizers/llama2/tokenizer.json")), *a = json_object_get(want, "model");
+    for (int gguf = 0; gguf < 2; gguf++) {
+        must(fp4_tokenizer_export(gguf ? folder_file(from, "x.gguf") : folder_file(from, "tokenizer.model"), to, &found));
+        cr_assert(found);
+        json_t *got = read_json(folder_file(to, "tokenizer.json")), *b = json_object_get(got, "model");
+        same(json_object_get(a, "vocab"), json_object_get(b, "vocab"), "vocab");
+        same(json_object_get(a, "merges"), json_object_get(b, "merges"), "merges");
+        same(json_object_get(a, "unk_token"), json_object_get(b, "unk_token"), "unk_token");
+        same(json_object_get(want, "normalizer"), json_object_get(got, "normalizer"), "normalizer");
+        same(json_object_get(want, "added_tokens"), json_object_get(got, "added_tokens"), "added_tokens");
+        same(json_object_get(want, "post_processor"), json_object_get(got, "post_processor"), "post_processor");
+        same(json_object_get(want, "decoder"), json_object_get(got, "decoder"), "decoder");
+        json_decref(got);
+    }
+    cr_assert(files_equal(folder_file(from, "tokenizer.model"), folder_file(to, "tokenizer.model")));
+    json_decref(want);
+    folder_remove(from);
+    folder_remove(to);
+}
+
 /* Merges by scores are sentencepiece's: a small case by hand. "abc" can be made of a+bc or ab+c; b+c scores more than a+b. */
 Test(export_gguf, merges_come_from_scores) {
     static struct vocab_token tokens[] = {{"a", 1, VOCAB_NORMAL, 0}, {"b", 1, VOCAB_NORMAL, 0}, {"c", 1, VOCAB_NORMAL, 0}, {"ab", 2, VOCAB_NORMAL, -2},

@@ -168,6 +168,50 @@ Test(smollm2, perplexity) {
     fp4_model_free(m);
 }
 
+static fp4_status model_loss(void *context, size_t window, const int32_t *ids, size_t n, double *nll) {
+    (void)window;
+    return fp4_model_score(context, ids, n, &(struct fp4_score){.nll = nll});
+}
+
+/* The first window of each stream by the named protocol; the stream comes from the tokenizer's golden ids. */
+static void check_protocol(struct fp4_model *m, const char *protocol, const char *stream) {
+    char name[64];
+    struct fp4_map map;
+    struct fp4_tally t;
+    int32_t *ids;
+    snprintf(name, sizeof name, "ppl_%s.json", stream);
+    json_t *root = open_json(name);
+    struct fp4_windows w = fp4_protocol_find(protocol)->plan;
+    snprintf(name, sizeof name, "tokenizers/smollm2/%s.u16", stream);
+    must(fp4_map_open(golden_file(name), &map));
+    w.n = map.size / 2;
+    w.bos = FP4_BOS_NONE; /* this model wants none */
+    must(FP4_NEW(ids, w.n));
+    for (size_t i = 0; i < w.n; i++)
+        ids[i] = map.data[2 * i] | map.data[2 * i + 1] << 8;
+    cr_assert_eq((double)w.n, number(root, "tokens"));
+    cr_assert_eq((double)w.window, number(root, "window"));
+    cr_assert_eq((double)fp4_windows_count(&w), number(root, "windows_in_stream"));
+    must(fp4_windows_run(&w, ids, -1, 1, model_loss, m, &t));
+    cr_assert_eq((double)t.counted, number(root, "counted_per_window"));
+    double expected = element(root, "window_nll_sum", 0);
+    cr_assert(fabs(t.total.nll / expected - 1) < 1e-5, "%s, %s: %.9g, reference %.9g", protocol, stream, t.total.nll, expected);
+    golden_count("smollm2", 1);
+    fp4_tally_free(&t);
+    fp4_free(ids);
+    fp4_map_close(&map);
+    json_decref(root);
+}
+
+Test(smollm2, perplexity_by_protocol) {
+    if (QUICK)
+        skip_test("smollm2/ppl", "windows of 2048 take too long under sanitizers");
+    struct fp4_model *m = model();
+    check_protocol(m, "disjoint", "wiki.raw");
+    check_protocol(m, "papers", "wiki.joined");
+    fp4_model_free(m);
+}
+
 /* ---- quantized weights ---- */
 
 /* Codes one a byte, in memory order: NVFP4 and MXFP4 pack the first of two into the low half. */

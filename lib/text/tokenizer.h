@@ -146,6 +146,12 @@ fp4_status tokenizer_control_tokens(struct tokenizer_source *s);
 /* The steps and decoders that SentencePiece's treatment of blanks comes to. */
 fp4_status tokenizer_space_steps(struct fp4_tokenizer *t, const char *path, bool prefix, bool squeeze);
 void tokenizer_source_free(struct tokenizer_source *s);
+/* What a SentencePiece model holds, for writing it in another form. Texts are borrowed from `data`. Free *s and *scores after a failure too. */
+struct tokenizer_model_facts {
+    int32_t unknown, begin;
+    bool byte_fallback, dummy_prefix, squeeze; /* squeeze: blanks in a row become one */
+};
+fp4_status tokenizer_model_pieces(const char *name, const uint8_t *data, size_t bytes, struct tokenizer_source *s, float **scores, struct tokenizer_model_facts *facts);
 
 /* A tokenizer from a file's bytes, whatever kind of file they are; `name` stands for it in messages. */
 fp4_status tokenizer_parse(const char *name, const void *data, size_t size, struct fp4_tokenizer **out);

@@ -215,20 +215,32 @@ static fp4_status build(struct fp4_tokenizer *t, struct tokenizer_source *s, con
     return tokenizer_use_ids(t, s->path, &spec->begin, begins, NULL, 0);
 }
 
-fp4_status tokenizer_read_model(const char *name, const uint8_t *data, size_t bytes, struct fp4_tokenizer *t) {
-    struct wire w = {name, data, 0, bytes};
+/* Everything of a model; *scores belong to the caller, after a failure too. */
+static fp4_status read_whole(const uint8_t *data, size_t bytes, struct spec *spec, struct tokenizer_source *s, float **scores) {
+    struct wire w = {s->path, data, 0, bytes};
+    *scores = NULL;
     /* The proto's defaults. */
-    struct spec spec = {.model_type = 1, .dummy_prefix = true, .squeeze = true, .escape = true, .begin = 1};
+    *spec = (struct spec){.model_type = 1, .dummy_prefix = true, .squeeze = true, .escape = true, .begin = 1};
+    FP4_TRY(read_all(w, spec, s, NULL));
+    FP4_TRY(FP4_NEW(s->tokens, s->n_tokens));
+    FP4_TRY(FP4_NEW(*scores, s->n_tokens));
+    s->scores = *scores;
+    return read_all(w, spec, s, *scores);
+}
+
+fp4_status tokenizer_model_pieces(const char *name, const uint8_t *data, size_t bytes, struct tokenizer_source *s, float **scores, struct tokenizer_model_facts *facts) {
+    struct spec spec;
+    *s = (struct tokenizer_source){.path = name};
+    FP4_TRY(read_whole(data, bytes, &spec, s, scores));
+    *facts = (struct tokenizer_model_facts){spec.unknown, spec.begin, spec.byte_fallback, spec.dummy_prefix, spec.squeeze};
+    return check_spec(name, &spec);
+}
+
+fp4_status tokenizer_read_model(const char *name, const uint8_t *data, size_t bytes, struct fp4_tokenizer *t) {
+    struct spec spec;
     struct tokenizer_source s = {.path = name};
-    float *scores = NULL;
-    fp4_status status = read_all(w, &spec, &s, NULL);
-    if (status == FP4_OK)
-        status = FP4_NEW(s.tokens, s.n_tokens);
-    if (status == FP4_OK)
-        status = FP4_NEW(scores, s.n_tokens);
-    if (status == FP4_OK)
-        status = read_all(w, &spec, &s, scores);
-    s.scores = scores;
+    float *scores;
+    fp4_status status = read_whole(data, bytes, &spec, &s, &scores);
     if (status == FP4_OK)
         status = build(t, &s, &spec);
     tokenizer_source_free(&s);

@@ -34,20 +34,23 @@ struct vocab {
     int id[VOCAB_IDS]; /* −1: none */
     bool add_bos, add_prefix;
     const char *chat_template; /* NULL: none */
-    json_t *root; /* of a tokenizer.json: what the strings belong to */
+    json_t *root;       /* of a tokenizer.json: what the strings belong to; or */
+    struct fp4_map map; /* of a tokenizer.model */
 };
 
-/* From an opened GGUF file, which must outlive *out; from a tokenizer.json. FP4_ERR_UNSUPPORTED names what cannot be carried over. Free with vocab_free,
+/* From an opened GGUF file, which must outlive *out; from a tokenizer.json; from a SentencePiece model. FP4_ERR_UNSUPPORTED names what cannot be carried over. Free with vocab_free,
  * after a failure too. */
 fp4_status vocab_from_gguf(const char *path, const struct fp4_checkpoint *c, struct vocab *out);
 fp4_status vocab_from_json(const char *path, struct vocab *out);
+fp4_status vocab_from_model(const char *path, struct vocab *out);
 void vocab_free(struct vocab *v);
 
 /* The document of a tokenizer.json, a new reference; its ids are equal to the source's. */
 fp4_status vocab_to_json(const char *path, const struct vocab *v, json_t **out);
 /* tokenizer.ggml.*, with n_vocab tokens: an id without a token becomes an unused one, as converters to GGUF fill up a padded vocabulary. */
 fp4_status vocab_to_gguf(const struct vocab *v, size_t n_vocab, struct gguf_pairs *pairs);
-/* All of it for a model of this configuration from where its tokenizer is: a GGUF file's keys as they are, or a tokenizer.json in the folder. */
+/* All of it for a model of this configuration from where its tokenizer is: a GGUF file's keys as they are, or a tokenizer.json or tokenizer.model in the
+ * folder. */
 fp4_status vocab_pairs(const char *source, const struct fp4_config *config, struct gguf_pairs *pairs);
 
 /* Known pre-tokenizers of byte-level vocabularies: by GGUF's name, new reference, NULL when it is not known; and the other way. */

@@ -115,6 +115,25 @@ static fp4_status from_gguf(const char *path, const char *folder, bool *found) {
     return status;
 }
 
+/* A tokenizer.json beside a tokenizer.model that stands alone. A model that has no such form is copied all the same. */
+static fp4_status add_json(const char *from, const char *folder) {
+    char path[4600], made[4600];
+    struct vocab v;
+    if (!is_there(from, "tokenizer.model", path) || is_there(from, "tokenizer.json", made) || is_there(from, "vocab.json", made))
+        return FP4_OK;
+    bool configured = is_there(from, "tokenizer_config.json", made);
+    fp4_status status = vocab_from_model(path, &v);
+    json_t *root = NULL;
+    if (status == FP4_OK)
+        status = vocab_to_json(path, &v, &root);
+    if (status == FP4_OK)
+        status = io_json_write(folder, "tokenizer.json", root, JSON_COMPACT);
+    if (status == FP4_OK && !configured)
+        status = write_config(&v, folder);
+    vocab_free(&v);
+    return status == FP4_ERR_UNSUPPORTED ? FP4_OK : status;
+}
+
 fp4_status fp4_tokenizer_export(const char *source, const char *folder, bool *found) {
     struct source s;
     bool more = false;
@@ -125,7 +144,8 @@ fp4_status fp4_tokenizer_export(const char *source, const char *folder, bool *fo
     if (s.gguf)
         return from_gguf(s.path, folder, found);
     FP4_TRY(copy_files(s.path, folder, tokenizer_files, sizeof tokenizer_files / sizeof *tokenizer_files, found));
-    return copy_files(s.path, folder, other_files, sizeof other_files / sizeof *other_files, &more);
+    FP4_TRY(copy_files(s.path, folder, other_files, sizeof other_files / sizeof *other_files, &more));
+    return folder ? add_json(s.path, folder) : FP4_OK;
 }
 
 /* ---- to GGUF ---- */
@@ -155,10 +175,10 @@ static fp4_status read_chat_template(const char *folder, char **text) {
     return status;
 }
 
-static fp4_status pairs_from_json(const char *folder, const char *path, const struct fp4_config *config, struct gguf_pairs *pairs) {
+static fp4_status pairs_from_file(const char *folder, const char *path, bool json, const struct fp4_config *config, struct gguf_pairs *pairs) {
     struct vocab v;
     char *template = NULL;
-    fp4_status status = vocab_from_json(path, &v);
+    fp4_status status = json ? vocab_from_json(path, &v) : vocab_from_model(path, &v);
     if (status == FP4_OK && v.n_tokens > config->n_vocab)
         status = fp4_fail(FP4_ERR_FORMAT, "%s: %zu tokens, the model has %zu; they do not belong together", path, v.n_tokens, config->n_vocab);
     if (status == FP4_OK)
@@ -182,7 +202,8 @@ fp4_status vocab_pairs(const char *source, const struct fp4_config *config, stru
     FP4_TRY(locate(source, &s));
     if (s.gguf)
         return copy_pairs(s.path, pairs);
-    if (!is_there(s.path, "tokenizer.json", path))
-        return fp4_fail(FP4_ERR_IO, "%s: not found; a GGUF file gets its tokenizer from there", path);
-    return pairs_from_json(s.path, path, config, pairs);
+    bool json = is_there(s.path, "tokenizer.json", path);
+    if (!json && !is_there(s.path, "tokenizer.model", path))
+        return fp4_fail(FP4_ERR_IO, "%s: not found, and no tokenizer.json; a GGUF file gets its tokenizer from either", path);
+    return pairs_from_file(s.path, path, json, config, pairs);
 }

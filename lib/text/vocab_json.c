@@ -139,6 +139,7 @@ void vocab_free(struct vocab *v) {
     fp4_free(v->tokens);
     fp4_free(v->merges);
     json_decref(v->root);
+    fp4_map_close(&v->map);
     *v = (struct vocab){0};
 }
 
