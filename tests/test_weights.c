@@ -5,6 +5,7 @@
 #include "fp4lab/text.h"
 #include "fp4lab/weights.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,36 @@ Test(weights, file_and_memory_give_the_same_bits) {
         fp4_model_free(b);
         forget(&f);
     }
+}
+
+/* Every architecture of the reference vectors. */
+Test(weights, reference_models_too) {
+    const int32_t tokens[] = {3, 1, 4, 1, 5, 9, 2, 6};
+    DIR *folder = opendir(golden_file("models"));
+    size_t compared = 0;
+    cr_assert_not_null(folder);
+    for (struct dirent *e; (e = readdir(folder));) {
+        char path[600], config[640];
+        snprintf(path, sizeof path, "%s/%s", golden_file("models"), e->d_name);
+        snprintf(config, sizeof config, "%s/config.json", path);
+        if (e->d_name[0] == '.' || access(config, R_OK) != 0)
+            continue;
+        struct fp4_model *m[2] = {open_in(path, FP4_WEIGHTS_MEMORY), open_in(path, FP4_WEIGHTS_FILE)};
+        size_t n = 8 * fp4_model_config(m[0])->n_vocab;
+        float *logits[2];
+        for (int i = 0; i < 2; i++) {
+            must(FP4_NEW(logits[i], n));
+            must(fp4_model_logits(m[i], tokens, 8, 8, logits[i]));
+        }
+        cr_assert_arr_eq(logits[0], logits[1], n * sizeof *logits[0], "%s", e->d_name);
+        for (int i = 0; i < 2; i++) {
+            fp4_free(logits[i]);
+            fp4_model_free(m[i]);
+        }
+        compared++;
+    }
+    closedir(folder);
+    cr_assert_gt(compared, 0);
 }
 
 /* The same real model, whose query and key rows GGUF interleaves. */

@@ -25,22 +25,29 @@ static void q4_1(const uint8_t *p, float *y) {
     }
 }
 
-/* Code j of the five-bit types: a nibble, and bit j of a 32-bit word on top. */
-static int five_bits(const uint8_t *high, const uint8_t *low, int j) {
-    int nibble = j < 16 ? low[j] & 15 : low[j - 16] >> 4;
-    return nibble | (high[j / 8] >> j % 8 & 1) << 4;
+/* Codes of the five-bit types: a nibble, and on top bit j of a 32-bit word. */
+static void five_bits(const uint8_t *word, const uint8_t *nibbles, int codes[32]) {
+    uint32_t top = word[0] | (uint32_t)word[1] << 8 | (uint32_t)word[2] << 16 | (uint32_t)word[3] << 24;
+    for (int j = 0; j < 16; j++) {
+        codes[j] = (nibbles[j] & 15) | (int)(top >> j & 1) << 4;
+        codes[j + 16] = nibbles[j] >> 4 | (int)(top >> (j + 16) & 1) << 4;
+    }
 }
 
 static void q5_0(const uint8_t *p, float *y) {
     float d = half_at(p);
+    int codes[32];
+    five_bits(p + 2, p + 6, codes);
     for (int j = 0; j < 32; j++)
-        y[j] = d * (float)(five_bits(p + 2, p + 6, j) - 16);
+        y[j] = d * (float)(codes[j] - 16);
 }
 
 static void q5_1(const uint8_t *p, float *y) {
     float d = half_at(p), m = half_at(p + 2);
+    int codes[32];
+    five_bits(p + 4, p + 8, codes);
     for (int j = 0; j < 32; j++)
-        y[j] = d * (float)five_bits(p + 4, p + 8, j) + m;
+        y[j] = d * (float)codes[j] + m;
 }
 
 static void q8_0(const uint8_t *p, float *y) {
@@ -114,12 +121,13 @@ static void q6_k(const uint8_t *p, float *y) {
     float d = half_at(p + 208);
     for (int half = 0; half < 2; half++) {
         const uint8_t *low = p + 64 * half, *high = p + 128 + 32 * half, *scales = p + 192 + 8 * half;
-        for (int run = 0; run < 4; run++)
-            for (int l = 0; l < 32; l++) {
-                int nibble = run < 2 ? low[l + 32 * run] & 15 : low[l + 32 * (run - 2)] >> 4;
-                int code = (nibble | (high[l] >> 2 * run & 3) << 4) - 32;
-                y[128 * half + 32 * run + l] = d * (float)(int8_t)scales[2 * run + l / 16] * (float)code;
-            }
+        for (int run = 0; run < 8; run++) { /* of 16; two share their place among the nibbles */
+            int first = 16 * (run % 2), shift = run / 4 * 4;
+            float scale = d * (float)(int8_t)scales[run], *out = y + 128 * half + 16 * run;
+            const uint8_t *nibbles = low + 32 * (run / 2 % 2) + first, *pairs = high + first;
+            for (int l = 0; l < 16; l++)
+                out[l] = scale * (float)(((nibbles[l] >> shift & 15) | (pairs[l] >> run / 2 * 2 & 3) << 4) - 32);
+        }
     }
 }
 
