@@ -119,8 +119,9 @@ static void write_in_folder(char path[128], const char *name, const struct bytes
 
 /* All that a stranger's file of this kind can be given to. Returns the largest exit status. */
 static int try_everything(const char *kind, const char *what, const struct bytes *b) {
-    char path[128], text[128];
+    char path[128], text[128], written[80];
     int worst = 0, status;
+    snprintf(written, sizeof written, "%s/written", folder);
     struct bytes words = {(uint8_t *)(uintptr_t)"the on 12 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!", 61};
     write_in_folder(text, "text.txt", &words);
 #define TRY(...)                                            \
@@ -133,6 +134,7 @@ static int try_everything(const char *kind, const char *what, const struct bytes
         if (strcmp(kind, "gguf") == 0) {
             TRY("fp4lab", "tokenize", "--model", path, "--text", text);
             TRY("fp4lab", "logits", "--model", path, "--text", text);
+            TRY("fp4lab", "export", "--model", path, "--to", written);
         } else {
             char beside[128], name[64];
             struct bytes config;
@@ -235,6 +237,42 @@ Test(hostile, programs_on_what_fuzzing_found) {
     remove_folder();
 }
 
+/* Files that stand beside weights and vocabularies: each name with each content, in a folder that is well otherwise. */
+Test(hostile, programs_on_faulty_companions) {
+    static const struct {
+        const char *name, *beside, *seed; /* the file that goes bad; one that makes it be read, and its seed */
+    } files[] = {{"model.safetensors.index.json", NULL, NULL},
+                 {"tokenizer_config.json", "tokenizer.model", "tokenizer_model"},
+                 {"vocab.json", "merges.txt", NULL},
+                 {"merges.txt", "vocab.json", "config"},
+                 {"special_tokens_map.json", "vocab.json", "config"}};
+    static const char *const contents[] = {"", "[", "[]", "{}", "7", "\"\x1b[2J\"", "{\"weight_map\":{\"a\":\"../../../../etc/passwd\"}}", "{\"weight_map\":{\"a\":\"\\u001b[2J\"}}",
+                                           "{\"a\":-1}", "{\"a\":9223372036854775807}", "{\"add_bos_token\":{\"a\":[]}}", "#version: 0.2\na b c\n", "a b\n\x1b \xff\n"};
+    enum { N_CONTENTS = sizeof contents / sizeof *contents };
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+        char path[128], beside[128], name[64];
+        struct bytes good = {0};
+        make_folder();
+        if (files[f].seed)
+            cr_assert(fuzz_seed(files[f].seed, 0, &good, name));
+        if (files[f].beside)
+            write_in_folder(beside, files[f].beside, &good);
+        free(good.data);
+        for (size_t i = 0; i <= N_CONTENTS; i++) {
+            struct bytes b = {0};
+            if (i < N_CONTENTS)
+                put(&b, contents[i], strlen(contents[i]));
+            for (size_t k = 0; i == N_CONTENTS && k < 60000; k++)
+                put(&b, "[", 1);
+            write_in_folder(path, files[f].name, &b);
+            answer(files[f].name, folder, (char *[]){"fp4lab", "info", folder, NULL});
+            answer(files[f].name, folder, (char *[]){"fp4lab", "tokenize", "--model", folder, "the 12", NULL});
+            free(b.data);
+        }
+        remove_folder();
+    }
+}
+
 /* ---- what is no file ---- */
 
 /* Each program option that takes a file, with {} in place of its name. */
@@ -246,6 +284,8 @@ static const char *const takers[][MAX_WORDS] = {{"fp4lab", "info", "{}"},
                                         {"fp4lab", "perplexity", "--model", "SEED", "--text", "{}"},
                                         {"fp4lab", "generate", "--model", "{}", "--tokens", "1"},
                                         {"fp4lab", "quantize", "{}", "nvfp4"},
+                                        {"fp4lab", "export", "--model", "{}", "--to", "OUT"},
+                                        {"fp4lab", "info", "{}", "--load", "memory"},
                                         {"facts", "--digest", "{}"},
                                         {"facts", "--results", "{}", "--published", "stats/published.json", "--out", "OUT"},
                                         {"facts", "--results", "RESULTS", "--published", "{}", "--out", "OUT"},
