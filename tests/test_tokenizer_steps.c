@@ -144,7 +144,7 @@ static void matches_are(const char *regex, const char *text, const char *want) {
     bool found = true;
     size_t start, stop;
     must(pattern_regex("here", regex, strlen(regex), &p));
-    must(matcher_open(&m, p, strlen(text)));
+    must(matcher_open(&m, p));
     for (;;) {
         must(matcher_next(&m, text, strlen(text), &found, &start, &stop));
         if (!found)
