@@ -1,4 +1,5 @@
 /* Weights from checkpoints. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,6 +21,34 @@ static bool has_shape(const struct fp4_stored *t, const struct fp4_param *p) {
            (t->n_dims == 1 && p->rows == 1 && t->shape[0] == p->cols);
 }
 
+/* GGUF's names beside a matrix "….weight": "….scale" holds one number, NVFP4's scale of the whole tensor; "….input_scale" that of its
+ * activations, which matters only to those who quantize them so: here the policy says how. */
+static bool name_beside(const char *name, const char *what, char out[96]) {
+    size_t n = strlen(name), tail = strlen("weight");
+    return n > tail && strcmp(name + n - tail, "weight") == 0 && snprintf(out, 96, "%.*s%s", (int)(n - tail), name, what) < 96;
+}
+
+static bool is_weight(const struct fp4_model *m, size_t param) {
+    for (size_t i = 0; i < m->n_linear; i++)
+        if (m->linear[i].param == param && param != m->embed)
+            return true;
+    return false;
+}
+
+static fp4_status read_scale(const struct fp4_model *m, const char *path, const char *name, size_t param, float *scale) {
+    char beside[96];
+    *scale = 1.0f;
+    if (!is_weight(m, param) || !name_beside(name, "scale", beside))
+        return FP4_OK;
+    const struct fp4_stored *t = fp4_checkpoint_find(m->store->checkpoint, beside);
+    if (!t)
+        return FP4_OK;
+    if (t->elements != 1 || t->dtype != FP4_F32)
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: tensor %s: %zu numbers of type %s; one of F32 is supported", path, beside, t->elements, t->type_name);
+    FP4_TRY(fp4_stored_to_f32(t, 0, 1, scale));
+    return isfinite(*scale) ? FP4_OK : fp4_fail(FP4_ERR_NUMERIC, "%s: tensor %s is not finite", path, beside);
+}
+
 /* Finds every parameter's tensor. */
 static fp4_status attach(struct fp4_model *m, const char *path, bool gguf) {
     for (size_t i = 0; i < m->n_params; i++) {
@@ -32,7 +61,10 @@ static fp4_status attach(struct fp4_model *m, const char *path, bool gguf) {
         if (!has_shape(t, p))
             return fp4_fail(FP4_ERR_FORMAT, "%s: tensor %s has shape [%zu%s%zu] in %d dimensions; the configuration asks for [%zu, %zu]", path,
                             name, t->shape[0], t->n_dims > 1 ? ", " : " x ", t->n_dims > 1 ? t->shape[1] : (size_t)1, t->n_dims, p->rows, p->cols);
-        m->store->source[i] = (struct fp4_source){.stored = t, .interleaved = gguf && fp4_gguf_interleaved(m, i)};
+        float scale = 1.0f;
+        if (gguf)
+            FP4_TRY(read_scale(m, path, name, i, &scale));
+        m->store->source[i] = (struct fp4_source){.stored = t, .scale = scale, .interleaved = gguf && fp4_gguf_interleaved(m, i)};
     }
     return FP4_OK;
 }
@@ -48,6 +80,10 @@ static fp4_status check_unknown(struct fp4_model *m, const char *path, const str
         for (size_t j = 0; j < m->n_params && !known; j++) {
             stored_name(c, gguf, m->params[j].name, ours, sizeof ours);
             known = strcmp(ours, name) == 0;
+            for (int k = 0; k < 2 && gguf && !known && is_weight(m, j); k++) {
+                char beside[96];
+                known = name_beside(ours, k ? "input_scale" : "scale", beside) && strcmp(beside, name) == 0;
+            }
         }
         if (!known)
             return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: tensor %s has no place in this model", path, name);

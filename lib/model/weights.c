@@ -40,6 +40,17 @@ static fp4_status note_nonfinite(struct fp4_store *s, size_t param, size_t count
     return FP4_OK;
 }
 
+enum { SCALE_CHUNK = 1 << 16 };
+struct scaling {
+    float scale, *x;
+    size_t n;
+};
+static void scale_task(void *context, size_t task) {
+    const struct scaling *s = context;
+    for (size_t i = task * SCALE_CHUNK; i < s->n && i < (task + 1) * SCALE_CHUNK; i++)
+        s->x[i] *= s->scale;
+}
+
 fp4_status fp4_store_read(const struct fp4_model *m, size_t param, float *host) {
     struct fp4_store *s = m->store;
     const struct fp4_source *source = &s->source[param];
@@ -48,6 +59,8 @@ fp4_status fp4_store_read(const struct fp4_model *m, size_t param, float *host) 
     FP4_TRY(fp4_stored_read(source->stored, 0, p->elements, host, &nonfinite));
     advise(source->stored, MADV_DONTNEED);
     FP4_TRY(note_nonfinite(s, param, nonfinite, p->elements));
+    if (source->scale != 1.0f)
+        fp4_parallel_for((p->elements + SCALE_CHUNK - 1) / SCALE_CHUNK, scale_task, &(struct scaling){source->scale, host, p->elements});
     if (!source->interleaved)
         return FP4_OK;
     return fp4_gguf_reorder(p, m->config.head_dim, false, host);

@@ -10,6 +10,7 @@
 /* Where a parameter comes from. */
 struct fp4_source {
     const struct fp4_stored *stored;
+    float scale;      /* times the stored values: NVFP4's scale of the tensor, which GGUF keeps beside it; else 1 */
     bool interleaved; /* GGUF's order of query and key rows */
     bool warned;      /* of NaN or infinity in it */
     bool in_file;     /* not in memory for good */
