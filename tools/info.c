@@ -75,15 +75,38 @@ static void metadata_rows(const struct fp4_checkpoint *c, json_t *table) {
     }
 }
 
+/* What a family has beside what all have, where it is not what most have. */
+static void add_particulars(json_t *fields, const struct fp4_config *c) {
+    static const char *const scalings[] = {[FP4_ROPE_LINEAR] = "linear", [FP4_ROPE_LLAMA3] = "llama3", [FP4_ROPE_DIVISORS] = "a divisor for each pair"};
+    if (c->rope.kind != FP4_ROPE_DEFAULT)
+        json_object_set_new(fields, "rope_scaling", json_string(scalings[c->rope.kind]));
+    if (c->rope.kind == FP4_ROPE_LINEAR || c->rope.kind == FP4_ROPE_LLAMA3)
+        json_object_set_new(fields, "rope_factor", json_real(c->rope.factor));
+    if (c->attention_bias)
+        json_object_set_new(fields, "attention_bias", json_true());
+    if (c->mlp_bias)
+        json_object_set_new(fields, "mlp_bias", json_true());
+    if (c->dropout > 0)
+        json_object_set_new(fields, "dropout", json_real(c->dropout));
+    if (c->attention_dropout > 0)
+        json_object_set_new(fields, "attention_dropout", json_real(c->attention_dropout));
+    if (c->arch != FP4_ARCH_OPT)
+        return;
+    json_object_set_new(fields, "activation", json_string(fp4_activation_name(c->activation)));
+    json_object_set_new(fields, "norm", json_string(c->norm_after ? "after" : "before"));
+    json_object_set_new(fields, "embedding_width", json_integer((json_int_t)(c->n_word ? c->n_word : c->n_embd)));
+}
+
 static void add_config(json_t *fields, const struct fp4_config *c) {
     json_t *all = json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:b,s:i,s:i}", "architecture",
-                            c->arch == FP4_ARCH_LLAMA ? "llama" : "fp4lab-writeup-d", "vocabulary", (json_int_t)c->n_vocab, "width",
+                            fp4_arch_name(c->arch), "vocabulary", (json_int_t)c->n_vocab, "width",
                             (json_int_t)c->n_embd, "layers", (json_int_t)c->n_layer, "heads", (json_int_t)c->n_head, "kv_heads",
                             (json_int_t)c->n_kv_head, "head_width", (json_int_t)c->head_dim, "feed_forward", (json_int_t)c->n_ff, "context",
                             (json_int_t)c->n_ctx, "norm_epsilon", (double)c->norm_eps, "rope_theta", c->rope_theta, "tied_head",
                             (int)c->tied_head, "bos_id", c->bos_id, "eos_id", c->eos_id);
     json_object_update(fields, all);
     json_decref(all);
+    add_particulars(fields, c);
 }
 
 /* A checkpoint is shown even when its configuration is missing or not supported: why stands in a field. */

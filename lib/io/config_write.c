@@ -15,6 +15,16 @@ static const char *dtype_name(enum fp4_dtype t) {
     }
 }
 
+const char *fp4_arch_name(enum fp4_arch a) {
+    static const char *const names[] = {[FP4_ARCH_LLAMA] = "llama", [FP4_ARCH_OPT] = "opt", [FP4_ARCH_WRITEUP_D] = "fp4lab-writeup-d"};
+    return (size_t)a < sizeof names / sizeof *names ? names[a] : "?";
+}
+const char *fp4_activation_name(enum fp4_activation f) {
+    static const char *const names[FP4_ACT_COUNT] = {
+        [FP4_ACT_SILU] = "silu", [FP4_ACT_RELU] = "relu", [FP4_ACT_GELU] = "gelu", [FP4_ACT_GELU_TANH] = "gelu_new"};
+    return (size_t)f < FP4_ACT_COUNT ? names[f] : "?";
+}
+
 static json_t *id_or_null(int id) { return id < 0 ? json_null() : json_integer(id); }
 
 static json_t *rope_scaling(const struct fp4_rope *r) {
@@ -27,10 +37,8 @@ static json_t *rope_scaling(const struct fp4_rope *r) {
 }
 
 static json_t *opt_fields(const struct fp4_config *c) {
-    static const char *const activations[FP4_ACT_COUNT] = {
-        [FP4_ACT_SILU] = "silu", [FP4_ACT_RELU] = "relu", [FP4_ACT_GELU] = "gelu", [FP4_ACT_GELU_TANH] = "gelu_new"};
-    return json_pack("{s:[s],s:s,s:s,s:I,s:I,s:b,s:b,s:b,s:b,s:f,s:f}", "architectures", "OPTForCausalLM", "model_type", "opt",
-                     "activation_function", activations[c->activation], "ffn_dim", (json_int_t)c->n_ff, "word_embed_proj_dim",
+    return json_pack("{s:[s],s:s,s:s,s:I,s:I,s:b,s:b,s:b,s:b,s:f,s:f}", "architectures", "OPTForCausalLM", "model_type", fp4_arch_name(c->arch),
+                     "activation_function", fp4_activation_name(c->activation), "ffn_dim", (json_int_t)c->n_ff, "word_embed_proj_dim",
                      (json_int_t)(c->n_word ? c->n_word : c->n_embd), "do_layer_norm_before", (int)!c->norm_after, "_remove_final_layer_norm",
                      (int)c->no_final_norm, "enable_bias", (int)c->attention_bias, "layer_norm_elementwise_affine", 1, "dropout", c->dropout,
                      "layerdrop", 0.0);
@@ -39,7 +47,7 @@ static json_t *opt_fields(const struct fp4_config *c) {
 static json_t *llama_fields(const struct fp4_config *c) {
     bool llama = c->arch == FP4_ARCH_LLAMA;
     json_t *root = json_pack("{s:[s],s:s,s:s,s:I,s:I,s:I,s:f,s:f,s:b,s:b,s:o}", "architectures", llama ? "LlamaForCausalLM" : "Fp4labWriteupD",
-                             "model_type", llama ? "llama" : "fp4lab-writeup-d", "hidden_act", "silu", "num_key_value_heads",
+                             "model_type", fp4_arch_name(c->arch), "hidden_act", "silu", "num_key_value_heads",
                              (json_int_t)c->n_kv_head, "head_dim", (json_int_t)c->head_dim, "intermediate_size", (json_int_t)c->n_ff,
                              "rms_norm_eps", (double)c->norm_eps, "rope_theta", c->rope_theta, "attention_bias", (int)c->attention_bias,
                              "mlp_bias", (int)c->mlp_bias, "rope_scaling", rope_scaling(&c->rope));

@@ -102,6 +102,10 @@ struct fp4_rope {
     float divisor[FP4_ROPE_PAIRS];            /* DIVISORS: the first head_dim / 2 */
 };
 
+/* "llama", "opt", "fp4lab-writeup-d": config.json's model_type; "silu", "relu", "gelu", "gelu_new": transformers' names. */
+const char *fp4_arch_name(enum fp4_arch a);
+const char *fp4_activation_name(enum fp4_activation f);
+
 /* Fields that a family does not have are 0. */
 struct fp4_config {
     enum fp4_arch arch;
