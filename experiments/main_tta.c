@@ -43,19 +43,19 @@ static double estimate(const struct tta_arm *arm, size_t steps, bool small) {
 /* ---- plan ---- */
 
 static fp4_status add_trials(struct tta_state *s, struct run_plan *plan, const char *model, const struct scale *scale, const struct tta_arm *arm,
-                             int number, double dropout) {
+                             int number, const struct tta_work *model_facts) {
     const struct run_options *o = &s->options;
     bool small = strcmp(model, "selftrained") == 0;
     char item[12];
     snprintf(item, sizeof item, "%d", number);
     if (!run_selected(o->arms ? o->arms : scale->arms, arm->name) || !run_selected(o->items ? o->items : scale->items, item))
         return FP4_OK;
-    int seeds = !tta_stochastic(&(struct tta_work){.arm = arm, .dropout = dropout}) ? 1 : o->seeds ? o->seeds : scale->seeds;
+    int seeds = !tta_stochastic(&(struct tta_work){.arm = arm, .dropout = model_facts->dropout}) ? 1 : o->seeds ? o->seeds : scale->seeds;
     for (int i = 0; i < seeds; i++) {
         if (s->n_work == s->room)
             return fp4_fail(FP4_ERR_ARG, "more trials than were counted");
         struct tta_work *w = &s->work[s->n_work++];
-        *w = (struct tta_work){.arm = arm, .item = tta_items[number - 1], .number = number, .steps = scale->steps, .dropout = dropout};
+        *w = (struct tta_work){.arm = arm, .item = tta_items[number - 1], .number = number, .steps = scale->steps, .dropout = model_facts->dropout, .begins = model_facts->begins};
         if (small)
             fp4_corpus_task(s->corpus, (size_t)number - 1, &w->item.prompt, &w->item.expected);
         struct run_trial t = {.model = model, .arm = arm->name, .item = item, .seed = (int)o->seed + i, .payload = w};
@@ -73,12 +73,13 @@ static fp4_status plan_model(struct tta_state *s, struct run_plan *plan, const c
     FP4_TRY(source_memory(plan, model, s->options.load.weights_in, &tta_use));
     struct fp4_config config;
     FP4_TRY(source_config(model, &config));
-    double dropout = config.dropout > config.attention_dropout ? config.dropout : config.attention_dropout;
+    struct tta_work facts = {.dropout = config.dropout > config.attention_dropout ? config.dropout : config.attention_dropout};
+    FP4_TRY(source_begins(model, &facts.begins));
     for (int untied = 0; untied < 2; untied++)
         for (int number = 1; number <= TTA_ITEMS; number++)
             for (size_t a = 0; a < tta_n_arms; a++)
                 if (tta_arms[a].untied == untied)
-                    FP4_TRY(add_trials(s, plan, model, &scale, &tta_arms[a], number, dropout));
+                    FP4_TRY(add_trials(s, plan, model, &scale, &tta_arms[a], number, &facts));
     return FP4_OK;
 }
 

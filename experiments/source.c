@@ -84,6 +84,20 @@ fp4_status source_config(const char *name, struct fp4_config *out) {
     return status;
 }
 
+fp4_status source_begins(const char *name, bool *begins) {
+    char path[1024], sha256[65];
+    struct fp4_tokenizer *tokenizer;
+    const int32_t *ids;
+    *begins = false;
+    if (is_selftrained(name))
+        return FP4_OK;
+    FP4_TRY(source_find(name, path, sha256));
+    FP4_TRY(fp4_tokenizer_open(path, &tokenizer));
+    *begins = fp4_tokenizer_begin(tokenizer, &ids) > 0;
+    fp4_tokenizer_close(tokenizer);
+    return FP4_OK;
+}
+
 fp4_status source_memory(struct run_plan *plan, const char *name, enum fp4_weights_in weights_in, const struct fp4_use *use) {
     char path[1024], sha256[65];
     struct fp4_config config;

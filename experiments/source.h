@@ -25,6 +25,8 @@ struct source {
 fp4_status source_find(const char *name, char path[1024], char sha256[65]);
 /* Its configuration; loads nothing. */
 fp4_status source_config(const char *name, struct fp4_config *out);
+/* Whether its tokenizer puts tokens in front of a prompt. */
+fp4_status source_begins(const char *name, bool *begins);
 /* Notes what a use of it will need of memory. */
 fp4_status source_memory(struct run_plan *plan, const char *name, enum fp4_weights_in weights_in, const struct fp4_use *use);
 /* Finds, trains if need be (selftrained: a progress bar on a terminal), loads. */

@@ -59,6 +59,7 @@ struct tta_work {
     int number;                 /* of the item */
     size_t steps;
     double dropout;             /* of the model: adaptation runs in training mode, as published */
+    bool begins;                /* the model's tokenizer puts tokens in front of the prompt */
 };
 /* Whether the outcome depends on the seed beyond the draws. */
 bool tta_stochastic(const struct tta_work *w);

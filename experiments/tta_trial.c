@@ -22,7 +22,7 @@ json_t *tta_config(const struct tta_work *w, const char *model) {
     json_t *c = json_pack("{s:o, s:s, s:s, s:f, s:i, s:i, s:o, s:b, s:b, s:b}", "model", source_identity(model), "prompt", w->item.prompt,
                           "expected", w->item.expected, "temperature", arm->kind == TTA_GREEDY ? 0.0 : tta_temperature, "top_k", TTA_TOP_K,
                           "draws", TTA_DRAWS, "operands", operands_of(arm), "quantized_head", arm->head, "untied_head", arm->untied,
-                          "begin_token", false);
+                          "begin_token", w->begins);
     if (!c || (arm->kind != TTA_ADAPT && arm->kind != TTA_MATCHED))
         return c;
     json_t *a = json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:s, s:f}", "steps", (json_int_t)w->steps, "lr", arm->lr, "beta1", h.beta1, "beta2",
