@@ -224,6 +224,8 @@ Test(export, a_disk_without_room_is_known_before) {
     cr_assert_eq(fp4_writer_open(folder_file(folder, "x"), UINT64_MAX / 2, &w), FP4_ERR_IO);
     cr_assert_not_null(strstr(fp4_last_error(), "the disk has room for"), "%s", fp4_last_error());
     cr_assert_null(w);
+    cr_assert_eq(fp4_disk_room(folder, UINT64_MAX / 2), FP4_ERR_IO);
+    must(fp4_disk_room(folder, 1));
     must(fp4_writer_open(folder_file(folder, "x"), 3, &w));
     must(fp4_writer_put(w, "abc", 3));
     cr_assert_neq(access(folder_file(folder, "x"), F_OK), 0, "not before it is whole");

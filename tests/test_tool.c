@@ -118,6 +118,13 @@ Test(tool, wrong_command_lines) {
     fails(tool("generate", "--model", model, "--tokens", "1", "--temperature", "hot", NULL), "--temperature hot");
     fails(tool("tokenize", "--model", model, "a", NULL), "tokenizer.json");
     fails(tool("tokenize", "--model", model, NULL), "one text");
+    fails(tool("export", "--to", "/tmp/x", NULL), "--model is missing");
+    fails(tool("export", "--model", model, NULL), "--to is missing");
+    fails(tool("export", "--model", model, "--to", "/tmp/x", "--dtype", "f8", NULL), "--dtype f8");
+    fails(tool("export", "--model", model, "--to", "/tmp/fp4lab-x", "--dtype", "q8_0", NULL), "a folder holds F32, F16 or BF16");
+    fails(tool("export", "--model", model, "--to", model, NULL), "--force");
+    fails(tool("export", "--model", model, "--to", "/tmp/fp4lab-x.gguf", NULL), "tokenizer.json");
+    fails(tool("export", "--model", golden_file("models/opt-tiny"), "--to", "/tmp/fp4lab-x.gguf", "--no-tokenizer", NULL), "llama.cpp has no architecture for OPT");
 }
 
 static void copy_file(const char *from, const char *to, size_t limit) {
@@ -402,6 +409,35 @@ Test(tool, a_written_model_is_the_quantized_one) {
     json_decref(a);
     json_decref(b);
     json_decref(plain);
+    remove_model(folder);
+}
+
+/* What comes out of a folder, through a GGUF file and back, is what went in. */
+Test(tool, an_exported_model_is_the_same) {
+    char gguf[64], folder[64];
+    snprintf(gguf, sizeof gguf, "/tmp/fp4lab-export-%ld.gguf", (long)getpid());
+    make_model(folder, SIZE_MAX);
+    json_t *written = json_of(tool("export", "--model", tiny(), "--to", gguf, "--no-tokenizer", "-o", "json", NULL));
+    struct fp4_checkpoint *c;
+    must(fp4_checkpoint_open(tiny(), &c));
+    double elements = 0;
+    for (size_t i = 0; i < fp4_checkpoint_count(c); i++)
+        elements += (double)fp4_checkpoint_at(c, i)->elements;
+    fp4_checkpoint_close(c);
+    cr_assert_eq(number(written, "parameters"), elements);
+    cr_assert_eq(number(written, "weight_bytes"), 4 * elements);
+    json_decref(written);
+    fails(tool("export", "--model", gguf, "--to", folder, NULL), "config.json: is there already; --force");
+    json_decref(json_of(tool("export", "--model", gguf, "--to", folder, "--force", "-o", "json", NULL)));
+    json_t *a = json_of(tool("logits", "--model", tiny(), "--tokens", "1,7,9,30", "-o", "json", NULL));
+    json_t *b = json_of(tool("logits", "--model", folder, "--tokens", "1,7,9,30", "-o", "json", NULL));
+    cr_assert(json_equal(json_object_get(a, "logits"), json_object_get(b, "logits")));
+    json_decref(a);
+    json_decref(b);
+    unlink(gguf);
+    char path[128];
+    snprintf(path, sizeof path, "%s/generation_config.json", folder);
+    unlink(path);
     remove_model(folder);
 }
 

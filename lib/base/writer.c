@@ -12,16 +12,23 @@ struct fp4_writer {
     char *path, *temporary;
 };
 
-/* An estimate: other programs write too, and a write that finds no room says so itself. */
-static fp4_status check_room(int fd, const char *path, uint64_t bytes) {
-    struct statvfs disk;
-    if (bytes == 0 || fstatvfs(fd, &disk) != 0)
-        return FP4_OK;
-    uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize;
+/* A disk that cannot be asked is tried: a write that finds no room says so itself. */
+static fp4_status compare_room(const char *path, const struct statvfs *disk, uint64_t bytes) {
+    uint64_t room = (uint64_t)disk->f_bavail * disk->f_frsize;
     if (room < bytes)
         return fp4_fail(FP4_ERR_IO, "%s: needs %.1f MB, the disk has room for %.1f MB; make room or name another folder", path, (double)bytes / 1e6,
                         (double)room / 1e6);
     return FP4_OK;
+}
+
+static fp4_status check_room(int fd, const char *path, uint64_t bytes) {
+    struct statvfs disk;
+    return fstatvfs(fd, &disk) == 0 ? compare_room(path, &disk, bytes) : FP4_OK;
+}
+
+fp4_status fp4_disk_room(const char *folder, uint64_t bytes) {
+    struct statvfs disk;
+    return statvfs(folder, &disk) == 0 ? compare_room(folder, &disk, bytes) : FP4_OK;
 }
 
 static fp4_status begin(struct fp4_writer *w, const char *path, uint64_t bytes) {

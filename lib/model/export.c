@@ -179,6 +179,8 @@ static fp4_status write_folder(struct fp4_exporter *e, const char *folder, struc
     char config[4096];
     FP4_TRY(plan_shards(e->m, e->o, s));
     FP4_TRY(prepare(folder, e->o->force, config));
+    if (!e->o->force) /* over an old checkpoint, each file makes room for the next */
+        FP4_TRY(fp4_disk_room(folder, s->bytes));
     FP4_TRY(write_shards(e, folder, s));
     FP4_TRY(stale_weights(folder, s));
     if (s->n > 1)
