@@ -17,13 +17,13 @@ static fp4_status read_dtype(const char *text, enum fp4_dtype *out) {
     static const struct {
         const char *name;
         enum fp4_dtype type;
-    } types[] = {{"f32", FP4_F32}, {"bf16", FP4_BF16}, {"f16", FP4_F16}, {"q8_0", FP4_GGUF_Q8_0}};
+    } types[] = {{"f32", FP4_F32}, {"bf16", FP4_BF16}, {"f16", FP4_F16}, {"q8_0", FP4_GGUF_Q8_0}, {"mxfp4", FP4_GGUF_MXFP4}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (strcmp(text, types[i].name) == 0) {
             *out = types[i].type;
             return FP4_OK;
         }
-    return fp4_fail(FP4_ERR_ARG, "--dtype %s: f32, bf16 or f16, and q8_0 into a GGUF file", text);
+    return fp4_fail(FP4_ERR_ARG, "--dtype %s: f32, bf16 or f16, and q8_0 or mxfp4 into a GGUF file", text);
 }
 
 static fp4_status report(const struct request *r, struct fp4_model *m, uint64_t bytes, double seconds) {
@@ -76,7 +76,7 @@ int command_export(int argc, char **argv) {
     const struct tool_option options[] = {
         {"model", "PATH", TOOL_STRING, &r.model, "a folder with safetensors and config.json, a GGUF file, or ORG/NAME of a hub"},
         {"to", "PATH", TOOL_STRING, &r.to, "the folder to write, made if need be, or a file that ends with .gguf"},
-        {"dtype", "TYPE", TOOL_STRING, &r.dtype, "f32 (default), bf16, f16: rounded to nearest even; q8_0 in a GGUF file, whose vectors stay f32"},
+        {"dtype", "TYPE", TOOL_STRING, &r.dtype, "f32 (default), bf16, f16: rounded to nearest even; q8_0, mxfp4 in a GGUF file, whose vectors stay f32"},
         {"weights", "FORMAT", TOOL_QUANTIZER, &r.how.weights, "round the weights of linear layers to a format and back first (default: none)"},
         {"head", NULL, TOOL_FLAG, &r.how.head, "the output head's too"},
         {"seed", "N", TOOL_COUNT, &r.seed, "seed of stochastic rounding and Hadamard signs (default: 1)"},

@@ -52,6 +52,25 @@ static fp4_status blocks_q8_0(const char *name, size_t n, const float *x, uint8_
     return FP4_OK;
 }
 
+/* ggml's block_mxfp4: the scale's E8M0 byte, 16 bytes with element j in the low and j + 16 in the high nibble. Scale and codes are those of mxfp4:floor. */
+static fp4_status blocks_mxfp4(const char *name, size_t n, const float *x, uint8_t *out) {
+    for (size_t i = 0; i < n; i += 32, out += 17) {
+        float amax = 0;
+        uint8_t codes[32];
+        for (size_t j = 0; j < 32; j++)
+            amax = fp4_max(amax, isfinite(x[i + j]) ? fp4_abs(x[i + j]) : INFINITY);
+        if (isinf(amax))
+            return fp4_fail(FP4_ERR_NUMERIC, "tensor %s: a value is not finite, which MXFP4 cannot hold; write BF16 or F32", name);
+        uint8_t exponent = fp4_e8m0_floor(amax);
+        out[0] = exponent > 2 ? (uint8_t)(exponent - 2) : 0; /* 6 = 1.5·2² */
+        for (size_t j = 0; j < 32; j++)
+            codes[j] = (uint8_t)(fp4_e2m1_encode(ldexpf(fp4_abs(x[i + j]), 127 - out[0]), FP4_ROUND_EVEN, 0) | (signbit(x[i + j]) ? 8 : 0));
+        for (size_t j = 0; j < 16; j++)
+            out[1 + j] = (uint8_t)(codes[j] | codes[j + 16] << 4);
+    }
+    return FP4_OK;
+}
+
 fp4_status io_encode(const char *name, enum fp4_dtype type, size_t n, const float *x, uint8_t *out) {
     switch (type) {
     case FP4_F32:
@@ -66,6 +85,7 @@ fp4_status io_encode(const char *name, enum fp4_dtype type, size_t n, const floa
         return FP4_OK;
     case FP4_F16: return halves(name, n, x, out);
     case FP4_GGUF_Q8_0: return blocks_q8_0(name, n, x, out);
+    case FP4_GGUF_MXFP4: return blocks_mxfp4(name, n, x, out);
     default: return fp4_fail(FP4_ERR_UNSUPPORTED, "tensor %s: cannot be written as %s", name, fp4_dtype_name(type));
     }
 }

@@ -13,13 +13,13 @@ static fp4_status file_type(enum fp4_dtype t, uint32_t *out) {
     static const struct {
         enum fp4_dtype type;
         uint32_t number;
-    } types[] = {{FP4_F32, 0}, {FP4_F16, 1}, {FP4_GGUF_Q8_0, 7}, {FP4_BF16, 32}};
+    } types[] = {{FP4_F32, 0}, {FP4_F16, 1}, {FP4_GGUF_Q8_0, 7}, {FP4_BF16, 32}, {FP4_GGUF_MXFP4, 38}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (types[i].type == t) {
             *out = types[i].number;
             return FP4_OK;
         }
-    return fp4_fail(FP4_ERR_ARG, "weights of type %s: a GGUF file is written with F32, F16, BF16 or Q8_0", fp4_dtype_name(t));
+    return fp4_fail(FP4_ERR_ARG, "weights of type %s: a GGUF file is written with F32, F16, BF16, Q8_0 or MXFP4", fp4_dtype_name(t));
 }
 
 static void put_text(struct gguf_pairs *p, const char *key, const char *value) { gguf_put_string(p, key, value, strlen(value)); }
@@ -57,7 +57,7 @@ static fp4_status put_metadata(const struct fp4_model *m, const char *tokenizer,
     put_text(p, "general.architecture", "llama");
     put_text(p, "general.type", "model");
     gguf_put_u32(p, "general.file_type", type);
-    if (o->dtype == FP4_GGUF_Q8_0)
+    if (o->dtype == FP4_GGUF_Q8_0 || o->dtype == FP4_GGUF_MXFP4)
         gguf_put_u32(p, "general.quantization_version", 2);
     put_sizes(&m->config, p);
     if (tokenizer)
@@ -78,6 +78,7 @@ static uint64_t bytes_of(enum fp4_dtype t, size_t elements) {
     switch (t) {
     case FP4_F32: return 4 * (uint64_t)elements;
     case FP4_GGUF_Q8_0: return (uint64_t)elements / 32 * 34;
+    case FP4_GGUF_MXFP4: return (uint64_t)elements / 32 * 17;
     default: return 2 * (uint64_t)elements;
     }
 }
@@ -95,13 +96,28 @@ static fp4_status add_divisors(const struct fp4_config *c, struct layout *l) {
     return FP4_OK;
 }
 
+/* MXFP4 is for linear layers within blocks; embedding and head keep 16 bits. */
+static enum fp4_dtype type_of(const struct fp4_model *m, size_t param, enum fp4_dtype wanted) {
+    const struct fp4_param *p = &m->params[param];
+    bool linear = false;
+    if (p->rows <= 1)
+        return FP4_F32;
+    for (size_t i = 0; i < m->n_linear; i++)
+        linear |= m->linear[i].param == param && m->linear[i].layer < m->config.n_layer;
+    if (wanted == FP4_GGUF_Q8_0)
+        return p->cols % 32 ? FP4_F16 : wanted;
+    if (wanted == FP4_GGUF_MXFP4)
+        return p->cols % 32 || !linear ? FP4_BF16 : wanted;
+    return wanted;
+}
+
 static fp4_status lay_out(const struct fp4_model *m, const struct fp4_export *o, struct layout *l) {
     FP4_TRY(FP4_NEW(l->tensors, m->n_params + 1));
     FP4_TRY(FP4_NEW(l->names, m->n_params));
     for (; l->n < m->n_params; l->n++) {
         const struct fp4_param *p = &m->params[l->n];
         bool matrix = p->rows > 1;
-        enum fp4_dtype type = !matrix ? FP4_F32 : o->dtype == FP4_GGUF_Q8_0 && p->cols % 32 ? FP4_F16 : o->dtype;
+        enum fp4_dtype type = type_of(m, l->n, o->dtype);
         fp4_gguf_name(p->name, l->names[l->n], sizeof l->names[0]);
         l->tensors[l->n] = (struct fp4_tensor_out){.name = l->names[l->n], .dtype = type, .n_dims = matrix ? 2 : 1, .shape = {matrix ? p->rows : p->cols, matrix ? p->cols : 0}};
         l->bytes += bytes_of(type, p->elements);

@@ -140,7 +140,8 @@ fp4_status fp4_optimizer_step(struct fp4_optimizer *o, const struct fp4_adamw *h
 
 /* ---- writing checkpoints ---- */
 struct fp4_export {
-    enum fp4_dtype dtype;           /* F32, F16 or BF16, nearest even; GGUF: of matrices, and Q8_0 too (F16 where rows are no multiple of 32); its vectors are F32 */
+    enum fp4_dtype dtype;           /* F32, F16 or BF16, nearest even; GGUF: of matrices, its vectors are F32; and Q8_0, and MXFP4 (of the blocks' linear
+                                     * layers, as mxfp4:floor has it, other matrices BF16); rows that are no multiple of 32 become F16 and BF16 then */
     struct fp4_quantizer weights;   /* not none: linear layers' weights are rounded to it and back first, to the values that a policy with it reads */
     bool head;                      /* the head's too. FP4_ERR_ARG with a tied head, which a checkpoint holds once */
     uint32_t seed;                  /* of stochastic rounding and Hadamard signs, as in fp4_pass */
