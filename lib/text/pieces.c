@@ -4,6 +4,7 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "lib/text/utf8.h"
@@ -35,7 +36,7 @@ static fp4_status mark_runs(pcre2_code *code, pcre2_match_data *match, const uin
     return FP4_OK;
 }
 
-fp4_status pieces_classes(uint8_t *classes) {
+static fp4_status find_classes(uint8_t *classes) {
     uint8_t *all;
     size_t bytes = 0;
     memset(classes, PIECES_OTHER, PIECES_TABLE);
@@ -58,6 +59,20 @@ fp4_status pieces_classes(uint8_t *classes) {
     pcre2_match_data_free(match);
     pcre2_code_free(code);
     fp4_free(all);
+    return status;
+}
+
+/* Found once a process: it takes some milliseconds. */
+fp4_status pieces_classes(uint8_t *classes) {
+    static uint8_t found[PIECES_TABLE];
+    static bool done;
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    fp4_status status = done ? FP4_OK : find_classes(found);
+    done = status == FP4_OK;
+    pthread_mutex_unlock(&lock);
+    if (status == FP4_OK)
+        memcpy(classes, found, PIECES_TABLE);
     return status;
 }
 
