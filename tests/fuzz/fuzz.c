@@ -6,6 +6,7 @@
 
 const struct fuzz_target fuzz_targets[] = {{"safetensors", fuzz_safetensors},
                                            {"gguf", fuzz_gguf},
+                                           {"model", fuzz_model},
                                            {"config", fuzz_config},
                                            {"tokenizer_json", fuzz_tokenizer_json},
                                            {"tokenizer_model", fuzz_tokenizer_model},
