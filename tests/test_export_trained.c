@@ -74,6 +74,57 @@ Test(export_trained, the_words_tokenizer_gives_the_corpuss_ids, .timeout = 60) {
     fp4_corpus_destroy(c);
 }
 
+Test(export_trained, our_reader_gives_them_too) {
+    char assets[FOLDER_MAX], folder[1024];
+    struct fp4_corpus *c = trained(assets, folder);
+    struct fp4_tokenizer *t;
+    must(fp4_tokenizer_open(folder, &t));
+    cr_assert_eq(fp4_tokenizer_vocab(t), fp4_corpus_vocab(c));
+    for (size_t i = 0; i < DOCUMENTS; i++) {
+        int32_t *ids, *ours;
+        size_t n, n_ours, bytes;
+        must(fp4_corpus_document(c, i, &ids, &n));
+        char *text = words_of(c, ids, n), *back;
+        must(fp4_tokenize(t, text, strlen(text), true, &ours, &n_ours));
+        cr_assert_eq(n_ours, n, "document %zu", i);
+        cr_assert_arr_eq(ours, ids, n * sizeof *ids, "document %zu", i);
+        must(fp4_detokenize(t, ours, n, false, &back, &bytes));
+        cr_assert_str_eq(back, text);
+        fp4_free(back);
+        fp4_free(ours);
+        fp4_free(ids);
+        fp4_free(text);
+    }
+    int32_t *ids;
+    size_t n;
+    cr_assert_eq(fp4_tokenize(t, "The frobnicated day", 19, true, &ids, &n), FP4_ERR_ARG);
+    cr_assert_not_null(strstr(fp4_last_error(), "\"frobnicated\" is not a word"), "%s", fp4_last_error());
+    fp4_tokenizer_close(t);
+    folder_remove(assets);
+    fp4_corpus_destroy(c);
+}
+
+/* An unknown token that is in the vocabulary stands for every other word. */
+Test(export_trained, words_with_an_unknown_token) {
+    static const char json[] = "{\"version\":\"1.0\",\"added_tokens\":[],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a-z]+\"},"
+                               "\"behavior\":\"Removed\",\"invert\":true},\"post_processor\":null,\"decoder\":null,\"model\":{\"type\":\"WordLevel\","
+                               "\"vocab\":{\"?\":0,\"a\":1,\"ab\":2},\"unk_token\":\"?\"}}";
+    static const int32_t want[] = {2, 0, 1, 0};
+    char folder[FOLDER_MAX];
+    struct fp4_tokenizer *t;
+    int32_t *ids;
+    size_t n;
+    folder_make(folder);
+    must(fp4_write_file(folder_file(folder, "tokenizer.json"), json, strlen(json)));
+    must(fp4_tokenizer_open(folder, &t));
+    must(fp4_tokenize(t, "ab abc a. b", 11, true, &ids, &n));
+    cr_assert_eq(n, 4);
+    cr_assert_arr_eq(ids, want, sizeof want);
+    fp4_free(ids);
+    fp4_tokenizer_close(t);
+    folder_remove(folder);
+}
+
 Test(export_trained, transformers_computes_its_logits, .timeout = 120) {
     static const int32_t ids[] = {3, 17, 5, 250, 99, 1, 44, 8, 123, 71, 6, 200};
     enum { N = sizeof ids / sizeof *ids };

@@ -184,7 +184,7 @@ static void put_symbol(struct encoder *e, size_t first, int32_t id) {
 static fp4_status whole_piece(struct encoder *e, size_t start, size_t stop, int32_t *id) {
     const struct fp4_tokenizer *t = e->t;
     *id = -1;
-    if (!t->ignore_merges)
+    if (!t->ignore_merges && !t->words)
         return FP4_OK;
     if (!t->byte_level) {
         *id = tokenizer_find(t, e->text + start, stop - start, true);
@@ -205,6 +205,13 @@ static fp4_status merge_piece(struct encoder *e, size_t start, size_t stop) {
     FP4_TRY(whole_piece(e, start, stop, &whole));
     if (whole >= 0) {
         e->out[e->n++] = whole;
+        return FP4_OK;
+    }
+    if (e->t->words) {
+        if (e->t->unknown < 0)
+            return fp4_fail(FP4_ERR_ARG, "\"%.*s\" is not a word of this tokenizer, and it has no unknown token", (int)(stop - start < 60 ? stop - start : 60),
+                            e->text + start);
+        e->out[e->n++] = e->t->unknown;
         return FP4_OK;
     }
     FP4_TRY(make_room(e, stop - start));
@@ -251,7 +258,7 @@ static size_t next_cut(const char *text, size_t at, size_t stop) {
 
 static fp4_status encode_text(struct encoder *e, size_t start, size_t stop) {
     const struct fp4_tokenizer *t = e->t;
-    if (t->pieces == PIECES_WHOLE && t->cut_spaces && !t->ignore_merges) {
+    if (t->pieces == PIECES_WHOLE && t->cut_spaces && !t->ignore_merges && !t->words) {
         /* The first three bytes are no place to cut, so that three can be looked at before one. */
         while (start < stop) {
             size_t cut = next_cut(e->text, start + 3 < stop ? start + 3 : stop, stop);

@@ -95,6 +95,7 @@ struct fp4_tokenizer {
     uint32_t *hidden;   /* symbols n_vocab … : characters that merge and are no tokens */
     size_t n_hidden;
     bool byte_fallback, fuse_unknown, ignore_merges;
+    bool words;        /* WordLevel: a piece is a token or the unknown token; an error where there is none */
     bool late_unknown; /* SentencePiece: what stays unknown is decided after merging */
     int32_t unknown;   /* −1: a character without a symbol is dropped */
     bool cut_spaces;   /* no token holds U+2581 after another character: cut before it */

@@ -12,7 +12,8 @@ static fp4_status check_model(const char *path, const json_t *root, const json_t
         return fp4_fail(FP4_ERR_FORMAT, "%s: no model; is this a tokenizer.json?", path);
     if (version && (!json_is_string(version) || strcmp(json_string_value(version), "1.0") != 0))
         return json_unsupported(path, "version", json_is_string(version) ? json_string_value(version) : "another than \"1.0\"");
-    if (type && (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0))
+    t->words = json_is_string(type) && strcmp(json_string_value(type), "WordLevel") == 0;
+    if (type && !t->words && (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0))
         return json_unsupported(path, "model.type", json_type_of(model));
     if (dropout && !json_is_null(dropout) && (!json_is_number(dropout) || json_number_value(dropout) != 0))
         return json_unsupported(path, "model.dropout", "another than null and 0");
@@ -104,10 +105,10 @@ static fp4_status read_merges(struct tokenizer_source *s, const json_t *merges) 
     return FP4_OK;
 }
 
-static fp4_status read_vocabulary(const json_t *root, const json_t *model, struct tokenizer_source *s) {
+static fp4_status read_vocabulary(const json_t *root, const json_t *model, bool words, struct tokenizer_source *s) {
     const json_t *merges = json_object_get(model, "merges"), *added = json_object_get(root, "added_tokens");
     json_t *vocab = json_object_get(model, "vocab");
-    if (!json_is_object(vocab) || !json_is_array(merges))
+    if (!json_is_object(vocab) || (!words && !json_is_array(merges)))
         return fp4_fail(FP4_ERR_FORMAT, "%s: model has no vocab or no merges; is this a tokenizer.json?", s->path);
     size_t limit = id_limit(vocab, added);
     s->n_merges = json_array_size(merges);
@@ -126,12 +127,12 @@ static fp4_status read_root(const json_t *root, struct tokenizer_source *s, stru
     FP4_TRY(json_normalizer(s->path, root, t));
     FP4_TRY(json_pre_tokenizer(s->path, root, t));
     FP4_TRY(json_decoder(s->path, root, t));
-    FP4_TRY(read_vocabulary(root, model, s));
+    FP4_TRY(read_vocabulary(root, model, t->words, s));
     if (unknown && !json_is_null(unknown)) {
         const json_t *id = json_is_string(unknown) ? json_object_get(json_object_get(model, "vocab"), json_string_value(unknown)) : NULL;
-        if (!id)
+        if (!id && !t->words) /* there an unknown word is an error then, in Hugging Face's library too */
             return fp4_fail(FP4_ERR_FORMAT, "%s: model.unk_token is not in model.vocab", s->path);
-        t->unknown = (int32_t)json_integer_value(id);
+        t->unknown = id ? (int32_t)json_integer_value(id) : -1;
     }
     FP4_TRY(tokenizer_build(t, s));
     return json_post_processor(s->path, root, t);

@@ -5,7 +5,7 @@
 #include "fp4lab/base.h"
 #include "fp4lab/io.h"
 
-/* ---- tokenizers: BPE over bytes (GPT-2, OPT, Llama 3, SmolLM) or characters (Llama 2, SentencePiece) ---- */
+/* ---- tokenizers: BPE over bytes (GPT-2, OPT, Llama 3, SmolLM) or characters (Llama 2, SentencePiece); whole words (WordLevel) ---- */
 struct fp4_tokenizer;
 /* path: a tokenizer.json, a SentencePiece tokenizer.model, a GGUF file, or a folder that holds, looked for in this order, tokenizer.json,
  * tokenizer.model, vocab.json with merges.txt (and tokenizer_config.json, special_tokens_map.json), or one GGUF file. What the file
