@@ -42,6 +42,8 @@ static fp4_status replace_all(const struct step *step, const char *text, size_t 
     struct matcher m;
     bool found = true;
     size_t from = 0, start = 0, stop = 0, before = out->n;
+    if (n == 0) /* nothing is looked for in an empty text, not even an empty match */
+        return FP4_OK;
     FP4_TRY(matcher_open(&m, step->pattern));
     fp4_status status = FP4_OK;
     while (found && status == FP4_OK) {
