@@ -20,9 +20,11 @@ static bool text_case(const struct text_fault *faults, size_t n, size_t i, struc
 
 /* prefix, then `depth` times `open`. */
 static void nested(struct bytes *b, const char *prefix, char open, size_t depth) {
+    char *brackets = malloc(depth);
     put(b, prefix, strlen(prefix));
-    for (size_t i = 0; i < depth; i++)
-        put(b, &open, 1);
+    if (brackets)
+        put(b, memset(brackets, open, depth), depth);
+    free(brackets);
 }
 
 enum { DEEP = 50000 };

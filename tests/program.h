@@ -10,7 +10,7 @@ struct outcome {
     int status;
     char *out, *err; /* malloc'ed; outcome_free */
     double cpu_seconds;
-    size_t peak_rss; /* bytes */
+    size_t peak_rss; /* bytes; the kernel counts the test's own at the time of the fork in */
 };
 
 /* Path of a program beside the folder of the test binaries; skips the test when it is not built. */

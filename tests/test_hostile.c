@@ -262,8 +262,9 @@ Test(hostile, programs_on_faulty_companions) {
             struct bytes b = {0};
             if (i < N_CONTENTS)
                 put(&b, contents[i], strlen(contents[i]));
-            for (size_t k = 0; i == N_CONTENTS && k < 60000; k++)
-                put(&b, "[", 1);
+            static char brackets[60000];
+            if (i == N_CONTENTS)
+                put(&b, memset(brackets, '[', sizeof brackets), sizeof brackets);
             write_in_folder(path, files[f].name, &b);
             answer(files[f].name, folder, (char *[]){"fp4lab", "info", folder, NULL});
             answer(files[f].name, folder, (char *[]){"fp4lab", "tokenize", "--model", folder, "the 12", NULL});
