@@ -1,5 +1,6 @@
 /* GGUF files that fp4lab writes: read back by its own reader and by the gguf package; vocabularies on their way between files. */
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -436,6 +437,45 @@ Test(export_gguf, tokenizers_gives_the_same_ids, .timeout = 300) {
         json_decref(seen);
         folder_remove(folder);
     }
+}
+
+/* A small net with Llama 2's vocabulary in llama.cpp itself: the same ids, and the same probabilities but for its half-precision cache of keys and values. */
+Test(export_gguf, llama_cpp_runs_it, .timeout = 120) {
+    static const int32_t ids[] = {1, 450, 7483, 310, 3444, 338};
+    struct fp4_config c = config_of(2); /* one key-value head, Llama 3's rotary divisors */
+    char folder[FOLDER_MAX];
+    struct fp4_model *m;
+    float *logits;
+    c.n_vocab = 32000;
+    must(fp4_model_create(&c, 1, fp4_backend_cpu(), &m));
+    for (size_t i = 0; i < fp4_model_n_params(m); i++)
+        for (size_t j = 0; fp4_model_param(m, i)->rows > 1 && j < fp4_model_param(m, i)->elements; j++)
+            fp4_model_param(m, i)->data[j] *= 20;
+    folder_make(folder);
+    const char *path = folder_file(folder, "x.gguf");
+    must(fp4_model_export_gguf(m, path, golden_file("../data/llama2"), &(struct fp4_export){.dtype = FP4_F32}, NULL));
+    json_t *seen = json_of(python_output("llama.cpp", "llama_cpp.py", (const char *const[]){path, "1,450,7483,310,3444,338", golden_file("tokenizers/torture.jsonl"), "llama2", NULL}));
+    cr_assert_eq(json_integer_value(json_object_get(seen, "mismatches")), 0, "%d of %d texts", (int)json_integer_value(json_object_get(seen, "mismatches")),
+                 (int)json_integer_value(json_object_get(seen, "texts")));
+    cr_assert_gt(json_integer_value(json_object_get(seen, "texts")), 100);
+    must(FP4_NEW(logits, c.n_vocab));
+    must(fp4_model_logits(m, ids, 6, 1, logits));
+    double sum = 0, most = 0;
+    for (size_t i = 0; i < c.n_vocab; i++)
+        sum += exp((double)logits[i] - (double)logits[0]);
+    const char *id;
+    json_t *theirs;
+    json_object_foreach(json_object_get(seen, "top"), id, theirs) {
+        double ours = (double)logits[strtoul(id, NULL, 10)] - (double)logits[0] - log(sum);
+        most = fmax(most, fabs(ours - json_number_value(theirs)));
+    }
+    cr_assert_geq(json_object_size(json_object_get(seen, "top")), 5);
+    printf("llama.cpp: largest difference of a log probability %.3g\n", most);
+    cr_assert_leq(most, 0.02, "log probabilities differ by %g", most); /* logits of some tens, from values rounded to 11 bits */
+    json_decref(seen);
+    fp4_free(logits);
+    fp4_model_free(m);
+    folder_remove(folder);
 }
 
 Test(export_gguf, a_folders_tokenizer_files_are_copied) {

@@ -63,8 +63,9 @@ static fp4_status blocks_mxfp4(const char *name, size_t n, const float *x, uint8
             return fp4_fail(FP4_ERR_NUMERIC, "tensor %s: a value is not finite, which MXFP4 cannot hold; write BF16 or F32", name);
         uint8_t exponent = fp4_e8m0_floor(amax);
         out[0] = exponent > 2 ? (uint8_t)(exponent - 2) : 0; /* 6 = 1.5·2² */
+        float factor = ldexpf(1, 127 - out[0]);
         for (size_t j = 0; j < 32; j++)
-            codes[j] = (uint8_t)(fp4_e2m1_encode(ldexpf(fp4_abs(x[i + j]), 127 - out[0]), FP4_ROUND_EVEN, 0) | (signbit(x[i + j]) ? 8 : 0));
+            codes[j] = (uint8_t)(fp4_e2m1_encode(fp4_abs(x[i + j]) * factor, FP4_ROUND_EVEN, 0) | (signbit(x[i + j]) ? 8 : 0));
         for (size_t j = 0; j < 16; j++)
             out[1 + j] = (uint8_t)(codes[j] | codes[j + 16] << 4);
     }
