@@ -325,6 +325,8 @@ static fp4_status read_decoder(const char *path, const char *place, const json_t
     return json_unsupported(path, place, json_type_of(step));
 }
 
+/* Without a decoder the library puts a blank between the tokens' spellings, which is no text: here they stand one after the other, byte-level
+ * ones as their bytes. */
 fp4_status json_decoder(const char *path, const json_t *root, struct fp4_tokenizer *t) {
     const json_t *step = json_object_get(root, "decoder");
     return !step || json_is_null(step) ? FP4_OK : each(path, "decoder", step, "decoders", SEQUENCES, t, read_decoder);
