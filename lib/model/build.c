@@ -170,11 +170,12 @@ fp4_status fp4_model_place(struct fp4_model *m) {
 
 static fp4_status fill(struct fp4_model *m) {
     const struct fp4_config *c = &m->config;
-    size_t most;
-    if (!fp4_size_mul(c->n_layer, 18, &most) || !fp4_size_add(most, 7, &most)) /* 7 layers and 2 norms, each with a bias; 7 beside the blocks */
+    size_t most, linear;
+    /* 7 linear layers and 2 norms, each with a bias; beside the blocks 7 parameters, 3 linear layers */
+    if (!fp4_size_mul(c->n_layer, 18, &most) || !fp4_size_add(most, 7, &most) || !fp4_size_mul(c->n_layer, 7, &linear) || !fp4_size_add(linear, 3, &linear))
         return fp4_fail(FP4_ERR_ARG, "model configuration: %zu layers", c->n_layer);
     FP4_TRY(FP4_NEW(m->params, most));
-    FP4_TRY(FP4_NEW(m->linear, most));
+    FP4_TRY(FP4_NEW(m->linear, linear));
     FP4_TRY(FP4_NEW(m->block, c->n_layer));
     FP4_TRY(FP4_NEW(m->arena.block, c->n_layer));
     FP4_TRY(FP4_NEW(m->fresh, most));
