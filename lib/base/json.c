@@ -15,14 +15,15 @@ static _Thread_local bool starved; /* an allocation of this thread has failed */
 
 /* When memory runs out within a parse, what is asked for comes from here until the parser can be stopped, which is at the end of a portion of its
  * input. Its lexer does not look whether its buffer could grow, and asserts later that nothing is missing. */
-enum { PORTION = 256, PORTION_RESERVE = 128 << 10, RESERVE_PER_BYTE = 32 };
+enum { PORTION = 256, PORTION_RESERVE = 48 << 10, RESERVE_PER_BYTE = 12 };
 static _Thread_local struct {
     char *start;
     size_t size, used;
 } reserve;
 
-/* The tokens of a portion take less than PORTION_RESERVE, and all containers and the buffer together could double in RESERVE_PER_BYTE bytes for each
- * byte of the text (a key takes 3 of them, its slot 16). Pages that are not touched cost nothing. */
+/* The tokens of a portion take less than PORTION_RESERVE (256 brackets: an array of 40 bytes and its 8 places each), and all containers and the buffer
+ * together could double in RESERVE_PER_BYTE bytes for each byte of the text (2 of them make a place of 8 in an array, 5 a slot of 16 in an object;
+ * the buffer is no longer than the text). Pages that are not touched cost nothing. */
 static bool reserve_for(size_t n) {
     size_t size;
     if (!fp4_size_mul(n, RESERVE_PER_BYTE, &size) || !fp4_size_add(size, PORTION_RESERVE, &size))
