@@ -90,7 +90,9 @@ void facts_absent(struct facts *f, const char *key, const char *in, const char *
 }
 
 void facts_word(struct facts *f, const char *key, const char *text) {
-    store(f, "words", key, json_string(text));
+    char safe[512];
+    facts_escape(text, safe, sizeof safe);
+    store(f, "words", key, json_string(safe));
 }
 
 void facts_flag(struct facts *f, const char *key, bool value) {

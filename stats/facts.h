@@ -93,6 +93,10 @@ void facts_word(struct facts *f, const char *key, const char *text);
 void facts_absent(struct facts *f, const char *key, const char *in, const char *why);
 void facts_flag(struct facts *f, const char *key, bool value);
 
+/* Text that came with the results, as it may stand in Markdown: what that or HTML would read as markup is escaped, so is what cannot be printed; cut at
+ * the end of out. Tables and words go through it. */
+void facts_escape(const char *text, char *out, size_t size);
+
 /* ---- claims ---- */
 
 enum verdict { VERDICT_SUPPORTED, VERDICT_REFUTED, VERDICT_INCONCLUSIVE, VERDICT_MISSING };

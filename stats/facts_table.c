@@ -71,31 +71,9 @@ static void missing(struct facts *f, const char *section, const char *name, cons
         facts_broken(f, fp4_fail(FP4_ERR_MEMORY, "facts: '%s' cannot be stored", name));
 }
 
-void table_begin(struct facts *f, const char *name, const char *columns) {
-    begin(f, name);
-    char rule[1024] = "|";
-    append(f, "|");
-    for (const char *c = columns; *c;) {
-        bool right = *c == '>';
-        c += *c == '<' || *c == '>';
-        size_t n = strcspn(c, "|");
-        char cell[256];
-        snprintf(cell, sizeof cell, " %.*s |", (int)n, c);
-        append(f, cell);
-        strncat(rule, right ? "---:|" : ":---|", sizeof rule - strlen(rule) - 1);
-        c += n + (c[n] == '|');
-    }
-    flush_line(f);
-    append(f, rule);
-    flush_line(f);
-    append(f, "|");
-}
-
-/* Texts come from results: what Markdown or HTML would read as markup is escaped, what cannot be printed too, and a line break becomes a blank. */
-static void append_escaped(struct facts *f, const char *s) {
-    char out[2048];
+void facts_escape(const char *s, char *out, size_t size) {
     size_t n = 0, left = strlen(s);
-    while (left && n + 2 * FP4_ESCAPED < sizeof out) {
+    while (left && n + 2 * FP4_ESCAPED < size) {
         char safe[FP4_ESCAPED];
         size_t used = (unsigned char)*s < ' ' ? 1 : fp4_escape(s, left, safe);
         for (const char *c = (unsigned char)*s < ' ' ? " " : safe; *c; c++) {
@@ -107,6 +85,34 @@ static void append_escaped(struct facts *f, const char *s) {
         left -= used;
     }
     out[n] = '\0';
+}
+
+void table_begin(struct facts *f, const char *name, const char *columns) {
+    begin(f, name);
+    char rule[1024] = "|";
+    append(f, "|");
+    for (const char *c = columns; *c;) {
+        bool right = *c == '>';
+        c += *c == '<' || *c == '>';
+        size_t n = strcspn(c, "|");
+        char name[256], cell[512];
+        snprintf(name, sizeof name, "%.*s", (int)n, c);
+        facts_escape(name, cell, sizeof cell);
+        append(f, " ");
+        append(f, cell);
+        append(f, " |");
+        strncat(rule, right ? "---:|" : ":---|", sizeof rule - strlen(rule) - 1);
+        c += n + (c[n] == '|');
+    }
+    flush_line(f);
+    append(f, rule);
+    flush_line(f);
+    append(f, "|");
+}
+
+static void append_escaped(struct facts *f, const char *s) {
+    char out[2048];
+    facts_escape(s, out, sizeof out);
     append(f, out);
 }
 

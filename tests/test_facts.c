@@ -65,6 +65,16 @@ static double value(json_t *root, const char *key, const char *field) {
 }
 
 /* For ci/lint-report: leaves the made-up results where FP4LAB_FIXTURES says. */
+Test(facts, words_from_results_are_no_markup) {
+    struct results none = {.trials = json_array(), .manifests = json_array()};
+    struct facts f;
+    must(facts_begin(&f, &none, json_object(), NULL));
+    facts_word(&f, "model", "<script>\n|\x1b\xe2\x80\xae");
+    cr_assert_str_eq(json_string_value(json_object_get(json_object_get(f.root, "words"), "model")), "\\<script\\> \\| \\\\u202e");
+    facts_free(&f);
+    results_free(&none);
+}
+
 Test(fixtures, are_whole_results) {
     const char *folder = getenv("FP4LAB_FIXTURES");
     if (!folder)
