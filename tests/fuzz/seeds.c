@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fp4lab/model.h"
 #include "tests/fuzz/seeds_internal.h"
 #include "tests/results_fixture.h"
 
@@ -90,6 +91,40 @@ static void append_file(struct bytes *out, const char *path) {
         fclose(f);
 }
 
+/* Folders of models with random weights, as target_model.c wants them. */
+static bool model_folder(size_t i, struct bytes *out, char name[64]) {
+    static const struct fp4_config all[] = {
+        {.arch = FP4_ARCH_LLAMA, .n_vocab = 16, .n_embd = 8, .n_layer = 1, .n_head = 2, .n_kv_head = 1, .head_dim = 4, .n_ff = 16, .n_ctx = 16,
+         .norm_eps = 1e-5f, .rope_theta = 10000, .attention_bias = true, .bos_id = -1, .eos_id = -1},
+        {.arch = FP4_ARCH_OPT, .n_vocab = 16, .n_embd = 8, .n_layer = 1, .n_head = 2, .n_kv_head = 2, .head_dim = 4, .n_ff = 16, .n_ctx = 16,
+         .norm_eps = 1e-5f, .rope_theta = 10000, .tied_head = true, .attention_bias = true, .mlp_bias = true, .n_word = 4, .norm_after = true,
+         .activation = FP4_ACT_RELU, .bos_id = -1, .eos_id = -1},
+        {.arch = FP4_ARCH_WRITEUP_D, .n_vocab = 16, .n_embd = 16, .n_layer = 1, .n_head = 2, .n_kv_head = 2, .head_dim = 8, .n_ff = 16, .n_ctx = 16,
+         .norm_eps = 1e-5f, .rope_theta = 10000, .bos_id = -1, .eos_id = -1}};
+    if (i >= sizeof all / sizeof *all)
+        return false;
+    char folder[] = "/tmp/fp4lab-seeds-XXXXXX", path[64];
+    struct fp4_model *m = NULL;
+    *out = (struct bytes){0};
+    if (!mkdtemp(folder) || fp4_model_create(&all[i], 1, fp4_backend_cpu(), &m) != FP4_OK || fp4_model_save(m, folder) != FP4_OK) {
+        fprintf(stderr, "fuzz-seeds: %s\n", fp4_last_error());
+        abort();
+    }
+    fp4_model_free(m);
+    static const char *const files[] = {"config.json", "model.safetensors", "generation_config.json"};
+    for (size_t k = 0; k < sizeof files / sizeof *files; k++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[k]);
+        if (k < 2)
+            append_file(out, path);
+        if (k == 0)
+            put(out, "", 1);
+        unlink(path);
+    }
+    rmdir(folder);
+    snprintf(name, 64, "folder-%zu", i);
+    return true;
+}
+
 /* Made-up results of the three experiments: of each file the first lines are one seed. */
 enum { RESULTS_SEED = 12000 };
 static bool results(size_t i, struct bytes *out, char name[64]) {
@@ -120,7 +155,7 @@ bool fuzz_seed(const char *target, size_t i, struct bytes *out, char name[64]) {
     if (strcmp(target, "gguf") == 0)
         return gguf(i, out, name);
     if (strcmp(target, "model") == 0)
-        return i == 0 && gguf(2, out, name);
+        return i == 0 ? gguf(2, out, name) : model_folder(i - 1, out, name);
     if (strcmp(target, "config") == 0)
         return one_of(configs, sizeof configs / sizeof *configs, i, out, name);
     if (strcmp(target, "tokenizer_json") == 0)

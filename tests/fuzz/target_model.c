@@ -1,4 +1,6 @@
-/* A GGUF file as a model: loaded with its weights in memory and again with them in the file, and run for two tokens. */
+/* A stranger's model: loaded with its weights in memory and again with them in the file, and run for two tokens. A GGUF file, or a folder: then the
+ * bytes are config.json, a zero byte, and model.safetensors. */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -23,7 +25,7 @@ static void run_model(const char *path, enum fp4_weights_in where) {
     fp4_model_free(m);
 }
 
-void fuzz_model(const uint8_t *data, size_t size) {
+static void run_file(const uint8_t *data, size_t size) {
     char path[64];
     int fd = memfd_create("hostile", MFD_CLOEXEC); /* a regular file without a folder */
     if (fd < 0)
@@ -34,4 +36,40 @@ void fuzz_model(const uint8_t *data, size_t size) {
         run_model(path, FP4_WEIGHTS_FILE);
     }
     close(fd);
+}
+
+static char folder[] = "/tmp/fp4lab-fuzz-XXXXXX", config_path[64], weights_path[64];
+
+static void remove_folder(void) {
+    unlink(config_path);
+    unlink(weights_path);
+    rmdir(folder);
+}
+
+static bool write_plain(const char *path, const void *data, size_t n) {
+    FILE *f = fopen(path, "wb");
+    bool good = f && fwrite(data, 1, n, f) == n;
+    return f && fclose(f) == 0 && good;
+}
+
+static void run_folder(const uint8_t *data, size_t config_bytes, size_t size) {
+    if (!*config_path) {
+        if (!mkdtemp(folder))
+            return;
+        snprintf(config_path, sizeof config_path, "%s/config.json", folder);
+        snprintf(weights_path, sizeof weights_path, "%s/model.safetensors", folder);
+        atexit(remove_folder);
+    }
+    if (write_plain(config_path, data, config_bytes) && write_plain(weights_path, data + config_bytes + 1, size - config_bytes - 1)) {
+        run_model(folder, FP4_WEIGHTS_MEMORY);
+        run_model(folder, FP4_WEIGHTS_FILE);
+    }
+}
+
+void fuzz_model(const uint8_t *data, size_t size) {
+    const uint8_t *zero = size && *data == '{' ? memchr(data, 0, size) : NULL;
+    if (zero)
+        run_folder(data, (size_t)(zero - data), size);
+    else
+        run_file(data, size);
 }
