@@ -1,5 +1,6 @@
 /* Trials one after the other: what is there is skipped, what is done is written at once, a signal stops between two trials. */
 #include "experiments/run_internal.h"
+#include "lib/base/json.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -95,6 +96,8 @@ static fp4_status run_trial_line(struct running *r, const struct run_trial *t, v
                              json_object_set(line, "outcome", outcome) != 0 || json_object_set(line, "time", clock) != 0))
         status = fp4_fail(FP4_ERR_MEMORY, "no memory for a trial");
     if (status == FP4_OK)
+        status = json_whole("a trial"); /* fields are set by the dozen, and a line without one of them would be wrong for good */
+    if (status == FP4_OK)
         status = run_file_append(&r->file, line);
     json_decref(line);
     json_decref(outcome);
@@ -164,6 +167,7 @@ int run_main(const struct run_experiment *e, int argc, char **argv) {
     enum run_action action = run_options_parse(e, argc, argv, &options, folder);
     if (action != RUN_GO)
         return action == RUN_EXIT_OK ? 0 : 2;
+    json_watch();
     catch_signals(e->name);
     fp4_set_warning_handler(warn, (void *)(uintptr_t)e->name);
     fp4_set_threads(options.threads);

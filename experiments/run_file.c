@@ -1,5 +1,6 @@
 /* The results file: one writer, whole lines only. */
 #include "experiments/run_internal.h"
+#include "lib/base/json.h"
 #include "stats/results.h"
 
 #include <dirent.h>
@@ -148,7 +149,7 @@ fp4_status run_file_open(struct run_file *f, const struct run_options *o) {
 }
 
 fp4_status run_file_append(struct run_file *f, json_t *line) {
-    char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char *text = json_text(line, JSON_COMPACT | JSON_REAL_PRECISION(17));
     if (!text)
         return fp4_fail(FP4_ERR_MEMORY, "no memory for a line of results");
     size_t n = strlen(text) + 1;

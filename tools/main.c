@@ -1,6 +1,7 @@
 /* fp4lab: the tool for people. One file for each subcommand. */
 #include <string.h>
 
+#include "lib/base/json.h"
 #include "tools/tool.h"
 
 static const struct {
@@ -60,6 +61,7 @@ int main(int argc, char **argv) {
     if (fp4_cpu_select(NULL) != FP4_OK)
         return tool_error();
     fp4_set_warning_handler(warn, NULL);
+    json_watch();
     for (int i = 0; name && i < N_COMMANDS; i++)
         if (strcmp(name, commands[i].name) == 0)
             return finish(commands[i].run(argc - 1, argv + 1));

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/json.h"
 #include "tools/tool.h"
 
 json_t *tool_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
@@ -203,12 +204,12 @@ static void print_plain(enum tool_format format, json_t *fields, json_t *table) 
 }
 
 fp4_status tool_print(enum tool_format format, json_t *fields, const char *name, json_t *table) {
-    fp4_status status = FP4_OK;
-    if (!fields)
+    fp4_status status = json_whole("output");
+    if (status == FP4_OK && !fields)
         status = fp4_fail(FP4_ERR_MEMORY, "no memory for the output");
-    else if (format == TOOL_JSON)
+    else if (status == FP4_OK && format == TOOL_JSON)
         status = print_json(fields, name, table);
-    else
+    else if (status == FP4_OK)
         print_plain(format, fields, table);
     json_decref(fields);
     json_decref(table);
