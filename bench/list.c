@@ -15,16 +15,7 @@ struct bench_list {
 };
 
 fp4_status bench_add(struct bench_list *list, const struct bench *b) {
-    if (list->n == list->room) {
-        struct bench *wider;
-        size_t room = list->room ? 2 * list->room : 64;
-        FP4_TRY(FP4_NEW(wider, room));
-        if (list->n)
-            memcpy(wider, list->items, list->n * sizeof *wider);
-        fp4_free(list->items);
-        list->items = wider;
-        list->room = room;
-    }
+    FP4_TRY(FP4_RESERVE(list->items, list->n, list->n + 1, &list->room));
     list->items[list->n++] = *b;
     return FP4_OK;
 }

@@ -43,20 +43,6 @@ fp4_status run_plan_line(const struct run_plan *plan, const struct run_entry *e,
     return e->key[0] == 0 || json_object_set_new(*line, "key", json_string(e->key)) == 0 ? FP4_OK : no_memory();
 }
 
-static fp4_status grow(struct run_plan *plan) {
-    if (plan->n < plan->room)
-        return FP4_OK;
-    struct run_entry *more;
-    size_t room = plan->room ? 2 * plan->room : 256;
-    FP4_TRY(FP4_NEW(more, room));
-    if (plan->n)
-        memcpy(more, plan->entries, plan->n * sizeof *more);
-    fp4_free(plan->entries);
-    plan->entries = more;
-    plan->room = room;
-    return FP4_OK;
-}
-
 static fp4_status add_key(struct run_plan *plan, struct run_entry *e, size_t index) {
     json_t *line;
     FP4_TRY(run_plan_line(plan, e, &line));
@@ -69,7 +55,7 @@ static fp4_status add_key(struct run_plan *plan, struct run_entry *e, size_t ind
 }
 
 fp4_status run_add(struct run_plan *plan, const struct run_trial *t) {
-    fp4_status status = t->config ? grow(plan) : no_memory();
+    fp4_status status = t->config ? FP4_RESERVE(plan->entries, plan->n, plan->n + 1, &plan->room) : no_memory();
     if (status != FP4_OK) {
         json_decref(t->config);
         return status;

@@ -134,3 +134,22 @@ Test(base, files_are_written_whole_and_folders_refused) {
     unlink(path);
     rmdir(folder);
 }
+
+Test(base, a_list_grows_by_doubling_and_keeps_what_it_holds) {
+    uint32_t *list = NULL;
+    size_t room = 0, grown = 0;
+    for (uint32_t i = 0; i < 5000; i++) {
+        size_t before = room;
+        must(FP4_RESERVE(list, i, i + 1, &room));
+        cr_assert_geq(room, (size_t)i + 1);
+        cr_assert(room == before || room >= 2 * before, "from %zu to %zu", before, room);
+        grown += room != before;
+        list[i] = i;
+    }
+    cr_assert_leq(grown, 13, "it grew %zu times", grown); /* 2^13 > 5000 */
+    for (uint32_t i = 0; i < 5000; i++)
+        cr_assert_eq(list[i], i);
+    cr_assert_eq(FP4_RESERVE(list, 5000, SIZE_MAX / 2, &room), FP4_ERR_MEMORY);
+    cr_assert_eq(list[4999], 4999, "a failure leaves the list as it was");
+    fp4_free(list);
+}

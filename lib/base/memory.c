@@ -58,6 +58,23 @@ fp4_status fp4_alloc(size_t n, size_t size, void **out) {
     return FP4_OK;
 }
 
+fp4_status fp4_reserve(void **list, size_t used, size_t want, size_t size, size_t *room) {
+    enum { LEAST = 16 };
+    size_t wider = *room < SIZE_MAX / 2 ? 2 * *room : want;
+    void *longer;
+    if (*list && want <= *room)
+        return FP4_OK;
+    wider = wider < want ? want : wider;
+    wider = wider < LEAST ? LEAST : wider;
+    FP4_TRY(fp4_alloc(wider, size, &longer));
+    if (used)
+        memcpy(longer, *list, used * size);
+    fp4_free(*list);
+    *list = longer;
+    *room = wider;
+    return FP4_OK;
+}
+
 void fp4_free(void *p) { free(p); }
 
 fp4_status fp4_strdup(const char *s, char **out) {

@@ -9,7 +9,7 @@
 #include "lib/hub/internal.h"
 
 /* The answer of the largest repositories has some MB. */
-enum { LISTING_MAX = 32 << 20, FILES_MAX = 100000, FIRST_PIECE = 64 << 10 };
+enum { LISTING_MAX = 32 << 20, FILES_MAX = 100000 };
 
 /* ---- a bounded answer in memory ---- */
 
@@ -30,18 +30,7 @@ static fp4_status buffer_write(void *context, const void *data, size_t n) {
     struct buffer *b = context;
     if (n > LISTING_MAX - b->n)
         return fp4_fail(FP4_ERR_FORMAT, "the server's list of files has more than %d MiB; look at HF_ENDPOINT", LISTING_MAX >> 20);
-    if (b->n + n > b->room) {
-        size_t room = b->room ? 2 * b->room : FIRST_PIECE;
-        char *larger;
-        while (room < b->n + n)
-            room *= 2;
-        FP4_TRY(FP4_NEW(larger, room));
-        if (b->n)
-            memcpy(larger, b->text, b->n);
-        fp4_free(b->text);
-        b->text = larger;
-        b->room = room;
-    }
+    FP4_TRY(FP4_RESERVE(b->text, b->n, b->n + n, &b->room));
     memcpy(b->text + b->n, data, n);
     b->n += n;
     return FP4_OK;

@@ -19,18 +19,9 @@ static void put(struct gguf_pairs *p, const void *bytes, size_t n) {
         p->status = fp4_fail(FP4_ERR_MEMORY, "GGUF metadata: its size overflows");
         return;
     }
-    if (end > p->room) {
-        uint8_t *wider;
-        size_t room = end < SIZE_MAX / 2 ? 2 * end : end;
-        p->status = FP4_NEW(wider, room);
-        if (p->status != FP4_OK)
-            return;
-        if (p->n)
-            memcpy(wider, p->bytes, p->n);
-        fp4_free(p->bytes);
-        p->bytes = wider;
-        p->room = room;
-    }
+    p->status = FP4_RESERVE(p->bytes, p->n, end, &p->room);
+    if (p->status != FP4_OK)
+        return;
     memcpy(p->bytes + p->n, bytes, n);
     p->n = end;
 }

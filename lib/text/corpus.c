@@ -202,15 +202,7 @@ struct growing {
 };
 
 static fp4_status append(struct growing *g, int32_t word) {
-    if (g->n == g->room) {
-        int32_t *wider;
-        g->room = g->room ? 2 * g->room : 256;
-        FP4_TRY(FP4_NEW(wider, g->room));
-        if (g->n)
-            memcpy(wider, g->ids, g->n * sizeof *wider);
-        fp4_free(g->ids);
-        g->ids = wider;
-    }
+    FP4_TRY(FP4_RESERVE(g->ids, g->n, g->n + 1, &g->room));
     g->ids[g->n++] = word;
     return FP4_OK;
 }

@@ -16,15 +16,7 @@ static fp4_status begin_document(struct cutter *c, size_t at) {
     struct fp4_documents *d = c->d;
     if (d->n && d->offset[d->n - 1] == at)
         return FP4_OK;
-    if (d->n + 1 >= c->room) {
-        size_t *wider;
-        c->room = c->room ? 2 * c->room : 64;
-        FP4_TRY(FP4_NEW(wider, c->room));
-        if (d->n)
-            memcpy(wider, d->offset, d->n * sizeof *wider);
-        fp4_free(d->offset);
-        d->offset = wider;
-    }
+    FP4_TRY(FP4_RESERVE(d->offset, d->n, d->n + 2, &c->room)); /* one more for the end of the last */
     d->offset[d->n++] = at;
     return FP4_OK;
 }

@@ -10,17 +10,9 @@ fp4_status bytes_add(struct bytes *b, const char *data, size_t n) {
     size_t want;
     if (!fp4_size_add(b->n, n, &want))
         return fp4_fail(FP4_ERR_MEMORY, "a text of more than %zu bytes", b->n);
-    if (want > b->room || !b->data) {
-        char *longer;
+    if (want > b->room)
         FP4_TRY(budget_text(want));
-        size_t room = want + want / 2 + 64;
-        FP4_TRY(FP4_NEW(longer, room));
-        if (b->n)
-            memcpy(longer, b->data, b->n);
-        fp4_free(b->data);
-        b->data = longer;
-        b->room = room;
-    }
+    FP4_TRY(FP4_RESERVE(b->data, b->n, want, &b->room));
     if (n)
         memcpy(b->data + b->n, data, n);
     b->n = want;

@@ -6,16 +6,7 @@
 #include "lib/text/utf8.h"
 
 fp4_status spans_add(struct spans *s, struct span span) {
-    if (s->n == s->room) {
-        struct span *longer;
-        size_t room = s->room ? 2 * s->room : 16;
-        FP4_TRY(FP4_NEW(longer, room));
-        if (s->n)
-            memcpy(longer, s->list, s->n * sizeof *longer);
-        fp4_free(s->list);
-        s->list = longer;
-        s->room = room;
-    }
+    FP4_TRY(FP4_RESERVE(s->list, s->n, s->n + 1, &s->room));
     s->list[s->n++] = span;
     return FP4_OK;
 }

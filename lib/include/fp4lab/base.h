@@ -62,6 +62,10 @@ bool fp4_size_add(size_t a, size_t b, size_t *out);
 fp4_status fp4_alloc(size_t n, size_t size, void **out);
 /* Same, typed: float *x; FP4_TRY(FP4_NEW(x, n)); */
 #define FP4_NEW(pointer, n) fp4_alloc((n), sizeof *(pointer), (void **)&(pointer))
+/* Room for `want` items of `size` bytes in a list that has room for *room and holds `used`, which are kept: where it is too short, at least
+ * twice as much. *list = NULL with *room = 0 is an empty list. After a failure the list is as it was. */
+fp4_status fp4_reserve(void **list, size_t used, size_t want, size_t size, size_t *room);
+#define FP4_RESERVE(pointer, used, want, room) fp4_reserve((void **)&(pointer), (used), (want), sizeof *(pointer), (room))
 /* free() under its own name; NULL is fine. */
 void fp4_free(void *p);
 /* A copy of a string (FP4_ERR_MEMORY). */
