@@ -6,6 +6,18 @@
 
 #include "fp4lab/base.h"
 
+/* 1 in a build with ASan: GCC says so by a macro, Clang by a feature. */
+#if defined __SANITIZE_ADDRESS__
+#define SANITIZED 1
+#elif defined __has_feature
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#if !defined SANITIZED
+#define SANITIZED 0
+#endif
+
 /* Asserts success and shows the library's message otherwise. */
 #define must(expression) cr_assert_eq((expression), FP4_OK, "%s", fp4_last_error())
 

@@ -65,7 +65,7 @@ Test(hostile, a_torn_last_line_is_left_out) {
 
 /* ---- the programs ---- */
 
-#if defined __SANITIZE_ADDRESS__
+#if SANITIZED
 enum { SLOWER = 10, LARGER = 3 }; /* what the sanitizers cost */
 #else
 enum { SLOWER = 1, LARGER = 1 };

@@ -23,7 +23,7 @@
 
 static _Thread_local long live; /* blocks that this thread has allocated and not freed */
 
-#if defined __SANITIZE_ADDRESS__
+#if SANITIZED
 #define CRYPTO_ALLOCATE malloc
 #define CRYPTO_REALLOCATE realloc
 #define CRYPTO_RELEASE free
@@ -33,7 +33,7 @@ static _Thread_local long live; /* blocks that this thread has allocated and not
 #define CRYPTO_RELEASE __libc_free
 #endif
 
-#if !defined __SANITIZE_ADDRESS__ /* there LeakSanitizer looks for what is lost */
+#if !SANITIZED /* there LeakSanitizer looks for what is lost */
 /* glibc's own, under the names that it keeps for such programs. */
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
