@@ -66,7 +66,7 @@ Test(hub_cache, names_of_repositories) {
                 {"a/b@v1.0:c.gguf", "a/b", "v1.0", "c.gguf"}};
     static const char *const bad[] = {"",      "a",          "a/",     "/a",         "a/b/c",   "../a",   "a/..",       "a/b@",        "a/b@../../x", "a/b@/x",  "a/b:",
                                       "a/b:/", "a/b:../x",   "-a/b",   "a/b-",       ".a/b",    "a/b.",   "a/b--c",     "a/b..c",      "a b/c",       "a/b\n",   "a/b:x\n",
-                                      "a/b@x\033", "a/b:x/./y", "a/b:x//y", "a/b:x\\y", "a/\xc3\xa9", "~/b", "a/b:..", "a/b:\xff", "a/b:\xc2\x9b" "1m", "a/b@x/../y"};
+                                      "a/b@x\033", "a/b:x/./y", "a/b:x//y", "a/b:x\\y", "a/\xc3\xa9", "~/b", "a/b:..", "a/b:\xff", ("a/b:\xc2\x9b" "1m"), "a/b@x/../y"};
     struct fp4_hub_spec spec;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         must(fp4_hub_parse(good[i].text, &spec));
