@@ -59,7 +59,8 @@ static void load_arm(struct ptq_section *s, struct ptq_arm *a, const char *name)
     at = 0;
     for (json_t *t; (t = trial_next(s->f->results, &q, &at));) {
         if (!read_documents(a, a->n_replicates, trial_node(t, "outcome.clusters"))) {
-            facts_broken(s->f, fp4_fail(FP4_ERR_FORMAT, "results: ptq, arm %s on %s: its replicates saw different documents", name, s->text));
+            facts_broken(s->f, fp4_fail(FP4_ERR_FORMAT, "%s: ptq, arm %s on %s: its replicates saw different documents",
+                                         results_origin(s->f->results, t), name, s->text));
             return;
         }
         a->ppl[a->n_replicates++] = trial_number(t, "outcome.ppl");

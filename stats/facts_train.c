@@ -84,8 +84,10 @@ size_t train_pairs(const struct train_arm *a, const struct train_arm *b, size_t 
     size_t n = 0;
     for (size_t i = 0; a && b && i < a->n; i++)
         for (size_t j = 0; j < b->n; j++)
-            if (a->seed[i] == b->seed[j])
+            if (a->seed[i] == b->seed[j]) {
                 d[n++] = ((const double *)((const char *)a + what))[i] - ((const double *)((const char *)b + what))[j];
+                break; /* one partner each, though replicates may share a seed: no more pairs than trials of a */
+            }
     return n;
 }
 

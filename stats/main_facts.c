@@ -75,6 +75,8 @@ static fp4_status compute(const struct options *o) {
     facts_all(&f);
     if (s == FP4_OK)
         s = facts_write(&f, o->out);
+    if (s != FP4_OK && strncmp(fp4_last_error(), "facts: ", 7) == 0) /* what was found wrong when all results were together */
+        s = fp4_fail(s, "%s: %s", o->results[0], fp4_last_error() + 7);
     facts_free(&f);
     results_free(&r);
     return s;
