@@ -3,7 +3,6 @@
 
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 /* What was hashed before. Planning asks for a model's identity with every trial. */
 struct known {
@@ -108,18 +107,16 @@ static fp4_status of_shards(const char *index, const struct fp4_checkpoint *c, c
 }
 
 fp4_status identity_of(const char *path, char sha256[65], size_t *bytes) {
-    static const char single[] = "model.safetensors", sharded[] = "model.safetensors.index.json";
     struct stat info;
     char file[4096];
+    bool sharded;
     if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
         return of_file(path, sha256, bytes);
-    if (snprintf(file, sizeof file, "%s/%s", path, single) >= (int)sizeof file - (int)sizeof sharded)
-        return fp4_fail(FP4_ERR_ARG, "--model: path too long");
-    if (access(file, F_OK) == 0)
+    FP4_TRY(fp4_checkpoint_in_folder(path, file, &sharded));
+    if (!sharded)
         return of_file(file, sha256, bytes);
     struct fp4_checkpoint *c;
     FP4_TRY(fp4_checkpoint_open(path, &c));
-    snprintf(file, sizeof file, "%s/%s", path, sharded);
     fp4_status status = of_shards(file, c, sha256, bytes);
     fp4_checkpoint_close(c);
     return status;

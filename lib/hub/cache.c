@@ -277,7 +277,7 @@ fp4_status hub_index_shards(const char *path, char ***names, size_t *n) {
         return fp4_fail(json_fault(&error), "%s: line %d: %s", path, error.line, error.text);
     json_t *map = json_object_get(root, "weight_map");
     fp4_status status = json_is_object(map) ? collect_shards(path, map, names, n)
-                                            : fp4_fail(FP4_ERR_FORMAT, "%s: not a safetensors index (no weight_map)", path);
+                                            : fp4_fail(FP4_ERR_FORMAT, "%s: not an index of shards (no weight_map)", path);
     json_decref(root);
     if (status != FP4_OK) {
         hub_names_free(*names, *n);
@@ -334,10 +334,13 @@ fp4_status hub_snapshot_model(const struct hub *h, const char *commit, char path
     } else {
         FP4_TRY(hub_path(file, "%s/config.json", snapshot));
         bool folder = hub_file_size(file) >= 0;
-        FP4_TRY(hub_path(file, "%s/model.safetensors", snapshot));
-        bool single = hub_file_size(file) >= 0;
-        FP4_TRY(hub_path(file, "%s/model.safetensors.index.json", snapshot));
-        bool sharded = !single && hub_file_size(file) >= 0;
+        bool single = false, sharded = false;
+        for (size_t i = 0; hub_weights(i, false) && !single && !sharded; i++) {
+            FP4_TRY(hub_path(file, "%s/%s", snapshot, hub_weights(i, false)));
+            single = hub_file_size(file) >= 0;
+            FP4_TRY(hub_path(file, "%s/%s", snapshot, hub_weights(i, true)));
+            sharded = !single && hub_file_size(file) >= 0;
+        }
         if (folder && sharded)
             FP4_TRY(shards_there(h, snapshot, file));
         if (folder && (single || sharded))

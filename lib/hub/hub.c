@@ -52,10 +52,10 @@ fp4_status fp4_hub_list(const struct fp4_hub_spec *spec, const struct fp4_hub_op
 /* ---- fetching ---- */
 
 /* Shards that the index names and the usual pattern does not. */
-static fp4_status fetch_shards(struct hub *h, const struct fp4_hub_listing *all) {
+static fp4_status fetch_shards(struct hub *h, const struct fp4_hub_listing *all, const char *index) {
     char path[PATH_MAX], **names;
     size_t n;
-    FP4_TRY(hub_path(path, "%s/snapshots/%s/model.safetensors.index.json", h->folder, all->commit));
+    FP4_TRY(hub_path(path, "%s/snapshots/%s/%s", h->folder, all->commit, index));
     FP4_TRY(hub_index_shards(path, &names, &n));
     fp4_status status = FP4_OK;
     for (size_t i = 0; i < n && status == FP4_OK; i++) {
@@ -102,7 +102,7 @@ static void note_absent(const struct hub *h, const struct fp4_hub_listing *all) 
 
 static fp4_status fetch_files(struct hub *h, const struct fp4_hub_listing *chosen, const struct fp4_hub_listing *all) {
     uint64_t missing = 0;
-    bool sharded = false;
+    const char *index = NULL;
     for (size_t i = 0; i < chosen->n; i++)
         missing += hub_missing_bytes(h, &chosen->files[i]);
     if (missing)
@@ -112,10 +112,12 @@ static fp4_status fetch_files(struct hub *h, const struct fp4_hub_listing *chose
     for (size_t i = 0; i < chosen->n; i++) {
         h->progress.label = chosen->files[i].name;
         FP4_TRY(hub_download(h, chosen->commit, &chosen->files[i]));
-        sharded = sharded || strcmp(chosen->files[i].name, "model.safetensors.index.json") == 0;
+        for (size_t k = 0; hub_weights(k, true); k++)
+            if (strcmp(chosen->files[i].name, hub_weights(k, true)) == 0)
+                index = hub_weights(k, true);
     }
-    if (sharded && !h->options.include && !h->options.exclude && !*h->spec->file)
-        FP4_TRY(fetch_shards(h, all));
+    if (index && !h->options.include && !h->options.exclude && !*h->spec->file)
+        FP4_TRY(fetch_shards(h, all, index));
     note_absent(h, all);
     return write_ref(h, chosen->commit);
 }

@@ -82,6 +82,8 @@ bool hub_escape(const char *text, bool keep_slash, char *out, size_t size);
 fp4_status hub_list(struct hub *h, struct fp4_hub_listing *chosen, struct fp4_hub_listing *all);
 /* Names that a model may have besides its weights. */
 const char *const *hub_needed(size_t *n);
+/* Kind i of weights, the better first: the name of the file, or of the index of shards; NULL: there are no more. */
+const char *hub_weights(size_t i, bool sharded);
 
 /* ---- download.c ---- */
 

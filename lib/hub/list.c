@@ -130,11 +130,20 @@ static fp4_status add(struct fp4_hub_listing *chosen, const struct fp4_hub_file 
     return FP4_OK;
 }
 
-/* model-00001-of-00003.safetensors: the name transformers writes; what an index names besides is fetched after it. */
-static bool is_shard(const char *name) {
+/* The kinds of weights that a folder is opened by, the better first. */
+static const struct {
+    const char *single, *index;
+} weights[] = {{"model.safetensors", "model.safetensors.index.json"}, {"pytorch_model.bin", "pytorch_model.bin.index.json"}};
+enum { N_WEIGHTS = sizeof weights / sizeof *weights };
+
+const char *hub_weights(size_t i, bool sharded) { return i >= N_WEIGHTS ? NULL : sharded ? weights[i].index : weights[i].single; }
+
+/* model-00001-of-00003.safetensors: the names transformers writes; what an index names besides is fetched after it. */
+static bool is_shard(size_t kind, const char *name) {
     unsigned int i, of;
     int end = 0;
-    return sscanf(name, "model-%5u-of-%5u.safetensors%n", &i, &of, &end) == 2 && end > 0 && name[end] == 0;
+    int read = kind == 0 ? sscanf(name, "model-%5u-of-%5u.safetensors%n", &i, &of, &end) : sscanf(name, "pytorch_model-%5u-of-%5u.bin%n", &i, &of, &end);
+    return read == 2 && end > 0 && name[end] == 0;
 }
 
 static bool ends_with(const char *name, const char *end) {
@@ -184,29 +193,27 @@ static fp4_status choose_gguf(const struct hub *h, const struct fp4_hub_listing 
         return add(chosen, only);
     if (n > 1)
         return which_gguf(h, all, n);
-    if (find(all, "model.safetensors") || find(all, "model.safetensors.index.json"))
-        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: revision %s has safetensors and no config.json that says what they are; --include chooses files by pattern",
-                        h->spec->repo, h->spec->revision);
-    bool pickle = find(all, "pytorch_model.bin") || find(all, "pytorch_model.bin.index.json");
-    return pickle ? fp4_fail(FP4_ERR_UNSUPPORTED,
-                             "%s: revision %s has its weights as pytorch_model.bin only, a pickle that can run code when read; name a revision with safetensors (the "
-                             "hub offers one as %s@refs/pr/N: see %s/%s/discussions) or convert it with transformers' save_pretrained",
-                             h->spec->repo, h->spec->revision, h->spec->repo, h->endpoint, h->spec->repo)
-                  : fp4_fail(FP4_ERR_UNSUPPORTED, "%s: revision %s has neither model.safetensors nor a GGUF file; --include chooses files by pattern", h->spec->repo,
-                             h->spec->revision);
+    for (size_t i = 0; i < N_WEIGHTS; i++)
+        if (find(all, weights[i].single) || find(all, weights[i].index))
+            return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: revision %s has %s and no config.json that says what they are; --include chooses files by pattern",
+                            h->spec->repo, h->spec->revision, i ? "PyTorch's weights" : "safetensors");
+    return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: revision %s has neither model.safetensors nor pytorch_model.bin nor a GGUF file; --include chooses files by pattern",
+                    h->spec->repo, h->spec->revision);
 }
 
 static fp4_status choose_model(const struct hub *h, const struct fp4_hub_listing *all, struct fp4_hub_listing *chosen) {
-    const struct fp4_hub_file *single = find(all, "model.safetensors"), *index = find(all, "model.safetensors.index.json");
-    if (!find(all, "config.json") || (!single && !index))
+    size_t kind = 0;
+    while (kind < N_WEIGHTS && !find(all, weights[kind].single) && !find(all, weights[kind].index))
+        kind++;
+    if (!find(all, "config.json") || kind == N_WEIGHTS)
         return choose_gguf(h, all, chosen);
     for (size_t i = 0; i < N_NEEDED; i++)
         FP4_TRY(add(chosen, find(all, needed[i])));
-    if (single)
-        return add(chosen, single);
-    FP4_TRY(add(chosen, index));
+    if (find(all, weights[kind].single))
+        return add(chosen, find(all, weights[kind].single));
+    FP4_TRY(add(chosen, find(all, weights[kind].index)));
     for (size_t i = 0; i < all->n; i++)
-        if (is_shard(all->files[i].name))
+        if (is_shard(kind, all->files[i].name))
             FP4_TRY(add(chosen, &all->files[i]));
     return FP4_OK;
 }

@@ -1,4 +1,4 @@
-/* Opening a container: one file by its content, or a folder with one safetensors file or an index of shards. */
+/* Opening a container: one file by its content, or a folder with one safetensors or PyTorch file or an index of shards. */
 #include "lib/io/checkpoint.h"
 
 #include <stdlib.h>
@@ -45,9 +45,11 @@ static fp4_status add_file(struct fp4_checkpoint *c, const char *path, struct io
 }
 
 static fp4_status read_bytes(struct fp4_checkpoint *c, const struct io_file *file) {
-    bool gguf = io_is_gguf(&file->map);
-    c->kind = gguf ? "gguf" : "safetensors";
-    return gguf ? io_gguf_read(c, file) : io_safetensors_read(c, file);
+    if (io_is_torch_legacy(&file->map))
+        return io_torch_legacy_refuse(file);
+    bool gguf = io_is_gguf(&file->map), torch = io_is_zip(&file->map);
+    c->kind = gguf ? "gguf" : torch ? "pytorch" : "safetensors";
+    return gguf ? io_gguf_read(c, file) : torch ? io_torch_read(c, file) : io_safetensors_read(c, file);
 }
 
 static fp4_status open_file(struct fp4_checkpoint *c, const char *path) {
@@ -69,12 +71,16 @@ static fp4_status open_memory(struct fp4_checkpoint *c, const char *name, const 
     return index_names(c, name);
 }
 
+/* All shards are of one kind. */
 static fp4_status open_shard(struct fp4_checkpoint *c, const char *path) {
     struct io_file *file;
+    const char *before = c->kind;
     FP4_TRY(add_file(c, path, &file));
     FP4_TRY(fp4_map_open(path, &file->map));
-    c->kind = "safetensors";
-    return io_safetensors_read(c, file);
+    if (io_is_gguf(&file->map))
+        return fp4_fail(FP4_ERR_FORMAT, "%s: a GGUF file cannot be a shard", path);
+    FP4_TRY(read_bytes(c, file));
+    return !before || strcmp(before, c->kind) == 0 ? FP4_OK : fp4_fail(FP4_ERR_FORMAT, "%s: a %s file among %s files", path, c->kind, before);
 }
 
 static fp4_status join(char out[4096], const char *folder, const char *name) {
@@ -143,14 +149,7 @@ static fp4_status read_shards(struct fp4_checkpoint *c, const char *folder, cons
     return check_index(c, index_path, map);
 }
 
-static fp4_status open_folder(struct fp4_checkpoint *c, const char *folder) {
-    char path[4096];
-    FP4_TRY(join(path, folder, "model.safetensors"));
-    if (access(path, F_OK) == 0)
-        return open_file(c, path);
-    FP4_TRY(join(path, folder, "model.safetensors.index.json"));
-    if (access(path, F_OK) != 0)
-        return fp4_fail(FP4_ERR_IO, "%s: no model.safetensors and no model.safetensors.index.json in this folder", folder);
+static fp4_status open_index(struct fp4_checkpoint *c, const char *folder, const char *path) {
     json_t *index;
     FP4_TRY(io_json_file(path, INDEX_MAX, &index));
     json_t *map = json_object_get(index, "weight_map");
@@ -158,6 +157,24 @@ static fp4_status open_folder(struct fp4_checkpoint *c, const char *folder) {
                                             : fp4_fail(FP4_ERR_FORMAT, "%s: weight_map is missing or not an object", path);
     json_decref(index);
     return status;
+}
+
+fp4_status fp4_checkpoint_in_folder(const char *folder, char path[4096], bool *sharded) {
+    static const char *const names[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        FP4_TRY(join(path, folder, names[i]));
+        *sharded = i % 2;
+        if (access(path, F_OK) == 0)
+            return FP4_OK;
+    }
+    return fp4_fail(FP4_ERR_IO, "%s: no model.safetensors, no pytorch_model.bin and no index of either in this folder", folder);
+}
+
+static fp4_status open_folder(struct fp4_checkpoint *c, const char *folder) {
+    char path[4096];
+    bool sharded;
+    FP4_TRY(fp4_checkpoint_in_folder(folder, path, &sharded));
+    return sharded ? open_index(c, folder, path) : open_file(c, path);
 }
 
 fp4_status fp4_checkpoint_open(const char *path, struct fp4_checkpoint **out) {

@@ -28,7 +28,7 @@ struct fp4_checkpoint {
     size_t n_tensors;
     const struct fp4_stored **by_name; /* sorted */
     struct io_pool pool;
-    struct gguf *gguf; /* NULL for safetensors */
+    struct gguf *gguf; /* NULL for other kinds */
 };
 
 /* The same as fp4_checkpoint_open of a file with these bytes; `name` stands for it in messages, and the bytes must outlive *out. */
@@ -39,6 +39,11 @@ fp4_status io_reserve_tensors(struct fp4_checkpoint *c, size_t n);
 /* Appends the tensors of a mapped file to c. */
 fp4_status io_safetensors_read(struct fp4_checkpoint *c, const struct io_file *file);
 fp4_status io_gguf_read(struct fp4_checkpoint *c, const struct io_file *file);
+fp4_status io_torch_read(struct fp4_checkpoint *c, const struct io_file *file);
+/* The form of before PyTorch 1.6, which is not read. */
+bool io_is_torch_legacy(const struct fp4_map *map);
+fp4_status io_torch_legacy_refuse(const struct io_file *file);
+bool io_is_zip(const struct fp4_map *map);
 void io_gguf_free(struct gguf *g);
 bool io_is_gguf(const struct fp4_map *map);
 

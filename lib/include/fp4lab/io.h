@@ -27,15 +27,18 @@ struct fp4_stored {
     size_t offset; /* from the start of its file */
 };
 
-/* An opened container: one safetensors file, a sharded set with its index, or a GGUF file. */
+/* An opened container: one safetensors file, a checkpoint of torch.save, a sharded set of either with its index, or a GGUF file. */
 struct fp4_checkpoint;
-/* path: a .safetensors or .gguf file, or a folder with model.safetensors(.index.json). Type by content, not by name. */
+/* path: a .safetensors, .gguf or pytorch_model.bin file, or a folder with model.safetensors(.index.json), else pytorch_model.bin(.index.json). Type by
+ * content, not by name. Of a PyTorch checkpoint (torch.save since 1.6) nothing is run: a pickle that names anything but tensors is refused. */
 fp4_status fp4_checkpoint_open(const char *path, struct fp4_checkpoint **out);
+/* The file that a folder is opened by: its weights, or (*sharded) their index. */
+fp4_status fp4_checkpoint_in_folder(const char *folder, char path[4096], bool *sharded);
 void fp4_checkpoint_close(struct fp4_checkpoint *c);
 size_t fp4_checkpoint_count(const struct fp4_checkpoint *c);
 const struct fp4_stored *fp4_checkpoint_at(const struct fp4_checkpoint *c, size_t i); /* file order */
 const struct fp4_stored *fp4_checkpoint_find(const struct fp4_checkpoint *c, const char *name); /* NULL: none */
-const char *fp4_checkpoint_kind(const struct fp4_checkpoint *c); /* "safetensors" or "gguf" */
+const char *fp4_checkpoint_kind(const struct fp4_checkpoint *c); /* "safetensors", "pytorch" or "gguf" */
 /* The files that hold the tensors, in the order of their names. */
 size_t fp4_checkpoint_n_files(const struct fp4_checkpoint *c);
 const char *fp4_checkpoint_file(const struct fp4_checkpoint *c, size_t i);
@@ -60,7 +63,7 @@ struct fp4_meta {
     size_t length;                /* string bytes or array elements */
     const char *element_type;     /* of an array */
 };
-size_t fp4_gguf_meta_count(const struct fp4_checkpoint *c); /* 0 for safetensors */
+size_t fp4_gguf_meta_count(const struct fp4_checkpoint *c); /* 0 for other kinds */
 const struct fp4_meta *fp4_gguf_meta_at(const struct fp4_checkpoint *c, size_t i);
 const struct fp4_meta *fp4_gguf_meta_find(const struct fp4_checkpoint *c, const char *key);
 /* Element i of a string array: pointer into the map and length; of a numeric array: as double. */
