@@ -13,6 +13,7 @@ bool hostile_case(const char *kind, size_t i, struct hostile_case *out) {
         bool (*make)(size_t i, struct hostile_case *out);
     } kinds[] = {{"gguf", hostile_gguf},
                  {"safetensors", hostile_safetensors},
+                 {"torch", hostile_torch},
                  {"config", hostile_config},
                  {"tokenizer_json", hostile_tokenizer},
                  {"results", hostile_results}};

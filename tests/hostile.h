@@ -11,7 +11,7 @@ struct hostile_case {
     const char *message; /* stands in its message */
 };
 
-/* Fault number i of a kind: "safetensors", "gguf", "config", "tokenizer_json", "results" (named as the fuzz targets); false when there are
+/* Fault number i of a kind: "safetensors", "torch", "gguf", "config", "tokenizer_json", "results" (named as the fuzz targets); false when there are
  * no more. */
 bool hostile_case(const char *kind, size_t i, struct hostile_case *out);
 
@@ -21,6 +21,7 @@ fp4_status hostile_open(const char *name, const struct bytes *b, size_t n);
 /* The kinds, for hostile_case. */
 bool hostile_gguf(size_t i, struct hostile_case *out);
 bool hostile_safetensors(size_t i, struct hostile_case *out);
+bool hostile_torch(size_t i, struct hostile_case *out);
 bool hostile_config(size_t i, struct hostile_case *out);
 bool hostile_tokenizer(size_t i, struct hostile_case *out);
 bool hostile_results(size_t i, struct hostile_case *out);

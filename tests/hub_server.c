@@ -32,6 +32,7 @@ static const char index_json[] = "{\"metadata\": {}, \"weight_map\": {\"a\": \"m
                                  "\"c\": \"model-00001-of-00002.safetensors\"}}";
 /* 72 bytes of header; the tensor's two floats are zeros. */
 static const char real[] = "\x48\0\0\0\0\0\0\0{\"t.weight\": {\"dtype\": \"F32\", \"shape\": [1, 2], \"data_offsets\": [0, 8]}} \0\0\0\0\0\0\0";
+static const char pickles_json[] = "{\"weight_map\": {\"a\": \"pytorch_model-00001-of-00002.bin\", \"b\": \"pytorch_model-00002-of-00002.bin\", \"c\": \"other.bin\"}}";
 static const char odd_json[] = "{\"weight_map\": {\"a\": \"weights-a.safetensors\"}}", torn_json[] = "{\"weight_map\": {\"a\": \"absent.safetensors\"}}";
 
 struct served {
@@ -65,6 +66,13 @@ static const struct served files[] = {
     {"org/gguf", "only.gguf", weights + 7, 9000, true},
     TEXT("org/pickle", "config.json", config),
     {"org/pickle", "pytorch_model.bin", weights + 1, 1000, true},
+    TEXT("org/pickles", "config.json", config),
+    TEXT("org/pickles", "pytorch_model.bin.index.json", pickles_json),
+    {"org/pickles", "pytorch_model-00001-of-00002.bin", weights + 2, 5000, true},
+    {"org/pickles", "pytorch_model-00002-of-00002.bin", weights + 3, 6000, true},
+    {"org/pickles", "other.bin", weights + 4, 4000, true},
+    {"org/barepickle", "pytorch_model.bin", weights + 1, 1000, true},
+    TEXT("org/text", "config.json", config),
 };
 enum { N_FILES = sizeof files / sizeof *files };
 

@@ -127,14 +127,14 @@ static int try_everything(const char *kind, const char *what, const struct bytes
 #define TRY(...)                                            \
     status = answer(what, path, (char *[]){__VA_ARGS__, NULL}); \
     worst = status > worst ? status : worst
-    if (strcmp(kind, "gguf") == 0 || strcmp(kind, "safetensors") == 0) {
-        write_in_folder(path, "model.safetensors", b);
+    if (strcmp(kind, "gguf") == 0 || strcmp(kind, "safetensors") == 0 || strcmp(kind, "torch") == 0) {
+        write_in_folder(path, strcmp(kind, "torch") == 0 ? "pytorch_model.bin" : "model.safetensors", b);
         TRY("fp4lab", "info", path, "--statistics");
         TRY("fp4lab", "info", path, "--metadata", "-o", "md");
         if (strcmp(kind, "gguf") == 0) {
             TRY("fp4lab", "tokenize", "--model", path, "--text", text);
             TRY("fp4lab", "logits", "--model", path, "--text", text);
-            TRY("fp4lab", "export", "--model", path, "--to", written);
+            TRY("fp4lab", "export", "--model", path, "--to", written, "--force");
         } else {
             char beside[128], name[64];
             struct bytes config;
@@ -181,6 +181,7 @@ static void gallery_of_faults(const char *kind) {
 }
 
 Test(hostile, programs_on_faulty_safetensors) { gallery_of_faults("safetensors"); }
+Test(hostile, programs_on_faulty_torch) { gallery_of_faults("torch"); }
 Test(hostile, programs_on_faulty_gguf) { gallery_of_faults("gguf"); }
 Test(hostile, programs_on_faulty_configurations) { gallery_of_faults("config"); }
 Test(hostile, programs_on_faulty_tokenizers) { gallery_of_faults("tokenizer_json"); }
@@ -189,7 +190,7 @@ Test(hostile, programs_on_faulty_results) { gallery_of_faults("results"); }
 /* Seeds cut short and with changed bits, at addressed places. */
 Test(hostile, programs_on_changed_seeds) {
     enum { CHANGES = SLOWER > 1 ? 4 : 8 };
-    static const char *const kinds[] = {"safetensors", "gguf", "config", "tokenizer_json", "tokenizer_model", "results"};
+    static const char *const kinds[] = {"safetensors", "torch", "gguf", "config", "tokenizer_json", "tokenizer_model", "results"};
     make_folder();
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         struct bytes seed;
@@ -213,7 +214,7 @@ Test(hostile, programs_on_changed_seeds) {
 }
 
 Test(hostile, programs_on_what_fuzzing_found) {
-    static const char *const kinds[] = {"safetensors", "gguf", "config", "tokenizer_json", "tokenizer_model", "results", "facts"};
+    static const char *const kinds[] = {"safetensors", "torch", "gguf", "config", "tokenizer_json", "tokenizer_model", "results", "facts"};
     make_folder();
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         char found[256], path[600];

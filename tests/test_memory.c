@@ -130,6 +130,7 @@ static void each_seed(const char *target, fp4_status (*run)(void *context), size
 }
 
 Test(memory, safetensors) { each_seed("safetensors", open_checkpoint, 0); }
+Test(memory, torch) { each_seed("torch", open_checkpoint, 0); }
 Test(memory, gguf) { each_seed("gguf", open_checkpoint, 0); }
 
 static fp4_status read_config(void *context) {

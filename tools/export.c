@@ -74,7 +74,7 @@ static fp4_status run(struct request *r) {
 int command_export(int argc, char **argv) {
     struct request r = {.dtype = "f32", .seed = 1, .shard_mb = 5000};
     const struct tool_option options[] = {
-        {"model", "PATH", TOOL_STRING, &r.model, "a folder with safetensors and config.json, a GGUF file, or ORG/NAME of a hub"},
+        {"model", "PATH", TOOL_STRING, &r.model, "a folder with config.json and safetensors (or pytorch_model.bin), a GGUF file, or ORG/NAME of a hub"},
         {"to", "PATH", TOOL_STRING, &r.to, "the folder to write, made if need be, or a file that ends with .gguf"},
         {"dtype", "TYPE", TOOL_STRING, &r.dtype, "f32 (default), bf16, f16: rounded to nearest even; q8_0, mxfp4 in a GGUF file, whose vectors stay f32"},
         {"weights", "FORMAT", TOOL_QUANTIZER, &r.how.weights, "round the weights of linear layers to a format and back first (default: none)"},

@@ -75,7 +75,7 @@ int command_fetch(int argc, char **argv) {
     struct tool_line line = {
         .name = "fetch", .positional = "ORG/NAME[@REVISION][:FILE]", .min_args = 1, .max_args = 1, .options = options, .n_options = 5,
         .summary = "Brings a checkpoint from a model hub into the cache that Hugging Face's tools use, and prints its path in the last line.",
-        .notes = "What a model needs: config.json, tokenizer, and safetensors (a repository of GGUF files: one of them). What is there is used; an\n"
+        .notes = "What a model needs: config.json, tokenizer, and safetensors, else pytorch_model.bin (a repository of GGUF files: one of them). What is there is used; an\n"
                  "interrupted fetch is continued by the same command; a file gets its name when its hash is right.\n"
                  "Environment: HF_ENDPOINT, HF_TOKEN (or HF_TOKEN_PATH), HF_HUB_CACHE (or HF_HOME), HF_HUB_OFFLINE, HF_HUB_ETAG_TIMEOUT,\n"
                  "HF_HUB_DOWNLOAD_TIMEOUT, HF_HUB_DISABLE_IMPLICIT_TOKEN, and the proxies of libcurl. The token goes to HF_ENDPOINT only."};

@@ -184,7 +184,7 @@ int command_info(int argc, char **argv) {
         {"statistics", NULL, TOOL_FLAG, &asked.statistics, "read the tensors: largest magnitude, root mean square, hash of the fp32 values"},
         {"load", "PLACE", TOOL_STRING, &asked.load, "load the model (memory, file or auto): seconds, and memory at the peak"}};
     struct tool_line line = {.name = "info", .positional = "FILE", .min_args = 1, .max_args = 1, .options = options, .n_options = 3,
-                             .summary = "Shows what is in a checkpoint: a .safetensors or .gguf file, or a folder with safetensors."};
+                             .summary = "Shows what is in a checkpoint: a .safetensors, .gguf or pytorch_model.bin file, or a folder with weights."};
     if (tool_parse(&line, argc, argv, &done) != FP4_OK)
         return tool_error();
     if (done)

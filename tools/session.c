@@ -95,7 +95,7 @@ static fp4_status read_config(const char *path, struct tool_session *s) {
 
 static fp4_status check_input(const struct tool_input *in) {
     if (!in->model)
-        return fp4_fail(FP4_ERR_ARG, "--model is missing; name a folder with safetensors and config.json, a GGUF file, or ORG/NAME of a hub");
+        return fp4_fail(FP4_ERR_ARG, "--model is missing; name a folder with config.json and safetensors (or pytorch_model.bin), a GGUF file, or ORG/NAME of a hub");
     if ((in->text != NULL) + (in->tokens != NULL) + (in->prompt != NULL) != 1)
         return fp4_fail(FP4_ERR_ARG, "give the input once: --text, --tokens or --prompt (generate)");
     return FP4_OK;

@@ -90,7 +90,7 @@ void tool_add_policy(json_t *fields, const struct tool_input *in);
 
 /* The options that open a model, into a struct tool_input. */
 #define TOOL_MODEL_OPTIONS(in)                                                                                                      \
-    {"model", "PATH", TOOL_STRING, &(in).model, "a folder with safetensors and config.json, a GGUF file, or ORG/NAME of a hub"},   \
+    {"model", "PATH", TOOL_STRING, &(in).model, "a folder with config.json and safetensors (or pytorch_model.bin), a GGUF file, or ORG/NAME of a hub"}, \
     {"text", "FILE", TOOL_STRING, &(in).text, "text to read, with the tokenizer of the model"},                                     \
     {"tokens", "IDS", TOOL_STRING, &(in).tokens, "token ids instead of text, as 1,2,3"},                                            \
     {"weights", "FORMAT", TOOL_QUANTIZER, &(in).weights, "quantize the weights of linear layers (default: none)"},                  \

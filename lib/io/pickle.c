@@ -30,32 +30,16 @@ static fp4_status broken(const struct pickle *p, const char *what) {
     return fp4_fail(FP4_ERR_FORMAT, "%s: data.pkl: offset %zu: %s", p->path, p->at, what);
 }
 
-/* ---- memory: each array grows with the opcodes that were read ---- */
-
-static fp4_status grow(void **data, size_t *room, size_t need, size_t size) {
-    if (need <= *room)
-        return FP4_OK;
-    size_t larger = need > 2 * *room ? need : 2 * *room; /* far below overflow: PICKLE_MAX */
-    void *copy;
-    if (larger < 64)
-        larger = 64;
-    FP4_TRY(fp4_alloc(larger, size, &copy));
-    if (*data)
-        memcpy(copy, *data, *room * size);
-    fp4_free(*data);
-    *data = copy;
-    *room = larger;
-    return FP4_OK;
-}
+/* ---- memory: each list grows with the opcodes that were read ---- */
 
 static fp4_status push(struct pickle *p, uint32_t value) {
-    FP4_TRY(grow((void **)&p->stack, &p->room_stack, p->n_stack + 1, sizeof *p->stack));
+    FP4_TRY(FP4_RESERVE(p->stack, p->n_stack, p->n_stack + 1, &p->room_stack));
     p->stack[p->n_stack++] = value;
     return FP4_OK;
 }
 
 static fp4_status push_new(struct pickle *p, struct pickle_value value) {
-    FP4_TRY(grow((void **)&p->values, &p->room_values, p->n_values + 1, sizeof *p->values));
+    FP4_TRY(FP4_RESERVE(p->values, p->n_values, p->n_values + 1, &p->room_values));
     p->values[p->n_values] = value;
     return push(p, (uint32_t)p->n_values++);
 }
@@ -173,7 +157,7 @@ static fp4_status global(struct pickle *p) {
 
 static fp4_status tuple(struct pickle *p, const uint32_t *values, size_t n) {
     size_t first = p->n_items;
-    FP4_TRY(grow((void **)&p->items, &p->room_items, first + n, sizeof *p->items));
+    FP4_TRY(FP4_RESERVE(p->items, first, first + n, &p->room_items));
     if (n)
         memcpy(p->items + first, values, n * sizeof *values);
     p->n_items += n;
@@ -198,9 +182,7 @@ static fp4_status set_items(struct pickle *p, const uint32_t *values, size_t n) 
     FP4_TRY(top_is(p, PICKLE_DICT, "sets an item of what is no dictionary", &dict));
     if (n % 2)
         return broken(p, "a key without a value");
-    if (p->n_pairs == 0)
-        p->n_pairs = 1;
-    FP4_TRY(grow((void **)&p->pairs, &p->room_pairs, p->n_pairs + n / 2, sizeof *p->pairs));
+    FP4_TRY(FP4_RESERVE(p->pairs, p->n_pairs, p->n_pairs + n / 2, &p->room_pairs));
     for (size_t i = 0; i < n; i += 2) {
         struct pickle_value *d = &p->values[dict];
         uint32_t pair = (uint32_t)p->n_pairs++;
@@ -231,7 +213,7 @@ static fp4_status memo_put(struct pickle *p, int bytes) {
         return broken(p, "a memo of more entries than opcodes");
     if (p->n_stack == 0 || p->stack[p->n_stack - 1] == PICKLE_MARK)
         return broken(p, "memorizes what is no value");
-    FP4_TRY(grow((void **)&p->memo, &p->room_memo, (size_t)i + 1, sizeof *p->memo));
+    FP4_TRY(FP4_RESERVE(p->memo, p->room_memo, (size_t)i + 1, &p->room_memo));
     p->memo[i] = p->stack[p->n_stack - 1];
     return FP4_OK;
 }
@@ -345,9 +327,10 @@ fp4_status pickle_read(const char *path, const uint8_t *bytes, size_t n, struct 
     *p = (struct pickle){.path = path, .bytes = bytes, .n = n};
     if (n > PICKLE_MAX)
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: data.pkl has %zu bytes; at most %d are allowed", path, n, PICKLE_MAX);
-    FP4_TRY(grow((void **)&p->values, &p->room_values, 1, sizeof *p->values));
-    FP4_TRY(grow((void **)&p->stack, &p->room_stack, 1, sizeof *p->stack));
-    p->n_values = 1;
+    FP4_TRY(FP4_RESERVE(p->values, 0, 1, &p->room_values));
+    FP4_TRY(FP4_RESERVE(p->stack, 0, 1, &p->room_stack));
+    FP4_TRY(FP4_RESERVE(p->pairs, 0, 1, &p->room_pairs));
+    p->n_values = p->n_pairs = 1; /* number 0 means none */
     while (p->at < n && bytes[p->at] != '.')
         FP4_TRY(step(p, bytes[p->at++]));
     if (p->at == n)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 const struct fuzz_target fuzz_targets[] = {{"safetensors", fuzz_safetensors},
+                                           {"torch", fuzz_torch},
                                            {"gguf", fuzz_gguf},
                                            {"model", fuzz_model},
                                            {"config", fuzz_config},

@@ -154,6 +154,8 @@ bool fuzz_seed(const char *target, size_t i, struct bytes *out, char name[64]) {
         return safetensors(i, out, name);
     if (strcmp(target, "gguf") == 0)
         return gguf(i, out, name);
+    if (strcmp(target, "torch") == 0)
+        return seed_torch_file(i, out, name);
     if (strcmp(target, "model") == 0)
         return i == 0 ? gguf(2, out, name) : model_folder(i - 1, out, name);
     if (strcmp(target, "config") == 0)

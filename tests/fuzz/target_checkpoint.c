@@ -1,4 +1,4 @@
-/* safetensors and GGUF: what opens is read through and through, its configuration and its tokenizer too. */
+/* safetensors, PyTorch and GGUF: what opens is read through and through, its configuration and its tokenizer too. */
 #include "lib/io/checkpoint.h"
 #include "lib/text/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
@@ -14,6 +14,9 @@ void fuzz_safetensors(const uint8_t *data, size_t size) {
     fuzz_use_checkpoint(c, data, size);
     fp4_checkpoint_close(c);
 }
+
+/* The same reader tells them apart by their content; each starts from seeds of its own. */
+void fuzz_torch(const uint8_t *data, size_t size) { fuzz_safetensors(data, size); }
 
 void fuzz_gguf(const uint8_t *data, size_t size) {
     struct fp4_config config;

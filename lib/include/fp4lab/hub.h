@@ -64,8 +64,8 @@ void fp4_hub_listing_free(struct fp4_hub_listing *listing);
 /* Brings what is missing into the cache (progress on stderr when it is a terminal; what is tried again goes to fp4_warn's handler). A file
  * gets its name once its SHA-256, or the SHA-1 that git gives a small file, is the announced one. An interrupted fetch is continued by the
  * same call; two at a time share the work.
- * What a model needs: configuration, tokenizer, and safetensors (one file, or index and shards), without them pytorch_model.bin; of a repository with GGUF only, the one
- * GGUF file, or FP4_ERR_ARG with the list. */
+ * What a model needs: configuration, tokenizer, and safetensors (one file, or index and shards), else pytorch_model.bin (likewise); of a
+ * repository with GGUF only, the one GGUF file, or FP4_ERR_ARG with the list. */
 fp4_status fp4_hub_fetch(const struct fp4_hub_spec *spec, const struct fp4_hub_options *options, struct fp4_hub_found *out);
 
 /* Of a model that the user named: an existing path is itself; else what has the form ORG/NAME is found in the cache, or fetched unless
