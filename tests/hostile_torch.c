@@ -22,6 +22,7 @@ static const struct {
     {"builtins.eval beside tensors", PICKLE(SEED_DICT SEED_KEY("a") SEED_FLOATS SEED_KEY("b") "cbuiltins\neval\n(X\1\0\0\0" "1tR" SEED_END), FP4_ERR_UNSUPPORTED,
      "builtins.eval"},
     {"a name that begins like an allowed one", PICKLE("\x80\x02" "ctorch\nFloatStorageX\n."), FP4_ERR_UNSUPPORTED, "torch.FloatStorageX"},
+    {"an allowed name of another module", PICKLE("\x80\x02" "cevil\nOrderedDict\n)R."), FP4_ERR_UNSUPPORTED, "wants evil.OrderedDict"},
     {"a module with control characters", PICKLE("\x80\x02" "c\x1b[2J\nx\n."), FP4_ERR_UNSUPPORTED, "wants"},
     {"a global without an end", PICKLE("\x80\x02" "ctorch\nFloat"), FP4_ERR_FORMAT, "without its end"},
     {"STACK_GLOBAL", PICKLE("\x80\x02X\2\0\0\0osX\6\0\0\0system\x93."), FP4_ERR_UNSUPPORTED, "opcode 0x93"},

@@ -148,13 +148,13 @@ static fp4_status read_header(struct fp4_checkpoint *c, const struct io_file *fi
 fp4_status io_safetensors_read(struct fp4_checkpoint *c, const struct io_file *file) {
     const struct fp4_map *map = &file->map;
     if (map->size < 8)
-        return fp4_fail(FP4_ERR_FORMAT, "%s: %zu bytes: neither GGUF nor safetensors", file->path, map->size);
+        return fp4_fail(FP4_ERR_FORMAT, "%s: %zu bytes: neither safetensors nor GGUF nor a checkpoint of torch.save", file->path, map->size);
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--)
         length = length << 8 | map->data[i];
     if (length > map->size - 8) {
         if (map->size > 8 && map->data[8] != '{')
-            return fp4_fail(FP4_ERR_FORMAT, "%s: neither GGUF nor safetensors", file->path);
+            return fp4_fail(FP4_ERR_FORMAT, "%s: neither safetensors nor GGUF nor a checkpoint of torch.save", file->path);
         return fp4_fail(FP4_ERR_FORMAT, "%s: offset 0: a header of %llu bytes in a file of %zu; the file is cut short or broken",
                         file->path, (unsigned long long)length, map->size);
     }
@@ -162,7 +162,7 @@ fp4_status io_safetensors_read(struct fp4_checkpoint *c, const struct io_file *f
         return fp4_fail(FP4_ERR_FORMAT, "%s: offset 0: a header of %llu bytes; at most %d are allowed", file->path,
                         (unsigned long long)length, HEADER_MAX);
     if (length == 0 || map->data[8] != '{')
-        return fp4_fail(FP4_ERR_FORMAT, "%s: offset 8: the header is not a JSON object: neither GGUF nor safetensors", file->path);
+        return fp4_fail(FP4_ERR_FORMAT, "%s: offset 8: the header is not a JSON object: neither safetensors nor GGUF nor a checkpoint of torch.save", file->path);
     json_t *header;
     FP4_TRY(io_json_parse(file->path, 8, map->data + 8, (size_t)length, &header));
     fp4_status status = read_header(c, file, 8 + (size_t)length, header);
