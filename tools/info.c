@@ -104,6 +104,8 @@ static void add_config(json_t *fields, const struct fp4_config *c) {
                             (json_int_t)c->n_kv_head, "head_width", (json_int_t)c->head_dim, "feed_forward", (json_int_t)c->n_ff, "context",
                             (json_int_t)c->n_ctx, "norm_epsilon", (double)c->norm_eps, "rope_theta", c->rope_theta, "tied_head",
                             (int)c->tied_head, "bos_id", c->bos_id, "eos_id", c->eos_id);
+    if (c->arch == FP4_ARCH_OPT) /* its positions are learned */
+        json_object_del(all, "rope_theta");
     json_object_update(fields, all);
     json_decref(all);
     add_particulars(fields, c);
