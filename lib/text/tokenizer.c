@@ -63,7 +63,7 @@ static fp4_status read_file(const char *path, struct fp4_tokenizer *t) {
     FP4_TRY(fp4_map_open(path, &map));
     fp4_status status = parse(path, map.data, map.size, t);
     if (status == FP4_OK && is_model(map.data, map.size))
-        status = tokenizer_read_model_config(folder, t);
+        status = tokenizer_open_model_config(folder, t);
     fp4_map_close(&map);
     return status;
 }
@@ -75,12 +75,12 @@ static fp4_status read_folder(const char *folder, struct fp4_tokenizer *t) {
     if (exists(folder, "tokenizer.json", path, sizeof path) || exists(folder, "tokenizer.model", path, sizeof path))
         return read_file(path, t);
     if (exists(folder, "vocab.json", path, sizeof path) && exists(folder, "merges.txt", other, sizeof other))
-        return tokenizer_read_pair(folder, t);
+        return tokenizer_open_pair(folder, t);
     FP4_TRY(find_gguf(folder, path, sizeof path));
     return read_file(path, t);
 }
 
-static fp4_status create(const char *name, struct fp4_tokenizer **t) {
+fp4_status tokenizer_create(const char *name, struct fp4_tokenizer **t) {
     FP4_TRY(FP4_NEW(*t, 1));
     (*t)->unknown = -1;
     fp4_status status = fp4_strdup(name, &(*t)->name);
@@ -89,7 +89,7 @@ static fp4_status create(const char *name, struct fp4_tokenizer **t) {
     return status;
 }
 
-static fp4_status finish(fp4_status status, struct fp4_tokenizer *t, struct fp4_tokenizer **out) {
+fp4_status tokenizer_finish(fp4_status status, struct fp4_tokenizer *t, struct fp4_tokenizer **out) {
     budget_end();
     if (status == FP4_OK)
         *out = t;
@@ -101,16 +101,16 @@ static fp4_status finish(fp4_status status, struct fp4_tokenizer *t, struct fp4_
 fp4_status tokenizer_parse(const char *name, const void *data, size_t size, struct fp4_tokenizer **out) {
     struct fp4_tokenizer *t;
     *out = NULL;
-    FP4_TRY(create(name, &t));
-    return finish(parse(name, data, size, t), t, out);
+    FP4_TRY(tokenizer_create(name, &t));
+    return tokenizer_finish(parse(name, data, size, t), t, out);
 }
 
 fp4_status fp4_tokenizer_open(const char *path, struct fp4_tokenizer **out) {
     struct stat info;
     struct fp4_tokenizer *t;
     *out = NULL;
-    FP4_TRY(create(path, &t));
-    return finish(stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? read_folder(path, t) : read_file(path, t), t, out);
+    FP4_TRY(tokenizer_create(path, &t));
+    return tokenizer_finish(stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? read_folder(path, t) : read_file(path, t), t, out);
 }
 
 void fp4_tokenizer_close(struct fp4_tokenizer *t) {

@@ -8,44 +8,27 @@
 #include "lib/text/budget.h"
 #include "lib/text/tokenizer.h"
 
-#define JSON_LIMIT ((size_t)64 << 20)
-
-/* An object; *out NULL where the file is absent and may be. */
-static fp4_status load(const char *folder, const char *file, bool needed, json_t **out) {
-    char path[4096], *text;
-    struct stat info;
-    size_t n = 0;
-    json_error_t error;
-    *out = NULL;
-    if (snprintf(path, sizeof path, "%s/%s", folder, file) >= (int)sizeof path)
-        return fp4_fail(FP4_ERR_ARG, "%.200s: path too long", folder);
-    if (!needed && stat(path, &info) != 0)
-        return FP4_OK;
-    FP4_TRY(fp4_read_file(path, JSON_LIMIT, &text, &n));
-    *out = json_parse(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    fp4_free(text);
-    if (json_is_object(*out))
-        return FP4_OK;
-    fp4_status status = *out ? fp4_fail(FP4_ERR_FORMAT, "%s: no object", path)
-                             : fp4_fail(json_fault(&error), "%s: not JSON: line %d: %s", path, error.line, error.text);
-    json_decref(*out);
-    *out = NULL;
-    return status;
-}
+#define FILE_LIMIT ((size_t)64 << 20)
 
 struct files {
     json_t *vocab, *config, *map;
-    char *merges;
-    size_t merges_bytes;
+    struct tokenizer_part merges;
 };
 
-static fp4_status load_all(const char *folder, struct files *f) {
-    char path[4096];
-    snprintf(path, sizeof path, "%.4000s/merges.txt", folder);
-    FP4_TRY(load(folder, "vocab.json", true, &f->vocab));
-    FP4_TRY(fp4_read_file(path, JSON_LIMIT, &f->merges, &f->merges_bytes));
-    FP4_TRY(load(folder, "tokenizer_config.json", false, &f->config));
-    return load(folder, "special_tokens_map.json", false, &f->map);
+/* An object; NULL for a file that is absent. */
+static fp4_status parse(const char *folder, const char *file, const struct tokenizer_part *part, json_t **out) {
+    json_error_t error;
+    *out = NULL;
+    if (!part->text)
+        return FP4_OK;
+    *out = json_parse(part->text, part->n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    if (json_is_object(*out))
+        return FP4_OK;
+    fp4_status status = *out ? fp4_fail(FP4_ERR_FORMAT, "%s/%s: no object", folder, file)
+                             : fp4_fail(json_fault(&error), "%s/%s: not JSON: line %d: %s", folder, file, error.line, error.text);
+    json_decref(*out);
+    *out = NULL;
+    return status;
 }
 
 static fp4_status read_vocab(struct tokenizer_source *s, json_t *vocab) {
@@ -69,12 +52,12 @@ static fp4_status read_merges(struct tokenizer_source *s, const struct files *f)
     char path[4096];
     size_t lines = 1;
     snprintf(path, sizeof path, "%.4000s/merges.txt", s->path);
-    for (size_t i = 0; i < f->merges_bytes; i++)
-        lines += f->merges[i] == '\n';
+    for (size_t i = 0; i < f->merges.n; i++)
+        lines += f->merges.text[i] == '\n';
     FP4_TRY(FP4_NEW(s->merges, lines));
-    for (size_t at = 0; at < f->merges_bytes;) {
-        const char *line = f->merges + at, *newline = memchr(line, '\n', f->merges_bytes - at);
-        size_t n = newline ? (size_t)(newline - line) : f->merges_bytes - at;
+    for (size_t at = 0; at < f->merges.n;) {
+        const char *line = f->merges.text + at, *newline = memchr(line, '\n', f->merges.n - at);
+        size_t n = newline ? (size_t)(newline - line) : f->merges.n - at;
         at += n + 1;
         n -= n && line[n - 1] == '\r';
         if (n == 0 || (n >= 8 && memcmp(line, "#version", 8) == 0))
@@ -147,24 +130,67 @@ static fp4_status build(struct fp4_tokenizer *t, struct tokenizer_source *s, con
     return tokenizer_use_ids(t, s->path, &begin, begin >= 0, NULL, 0);
 }
 
-fp4_status tokenizer_read_pair(const char *folder, struct fp4_tokenizer *t) {
-    struct files f = {0};
+fp4_status tokenizer_read_pair(const char *folder, const struct tokenizer_pair *pair, struct fp4_tokenizer *t) {
+    struct files f = {.merges = pair->merges};
     struct tokenizer_source s = {.path = folder};
-    fp4_status status = load_all(folder, &f);
-    budget_begin(t->name, f.merges_bytes, 0.25);
+    budget_begin(t->name, pair->merges.n, 0.25);
+    fp4_status status = parse(folder, "vocab.json", &pair->vocab, &f.vocab);
+    if (status == FP4_OK)
+        status = parse(folder, "tokenizer_config.json", &pair->config, &f.config);
+    if (status == FP4_OK)
+        status = parse(folder, "special_tokens_map.json", &pair->map, &f.map);
     if (status == FP4_OK)
         status = build(t, &s, &f);
     tokenizer_source_free(&s);
     json_decref(f.vocab);
     json_decref(f.config);
     json_decref(f.map);
-    fp4_free(f.merges);
     return status;
 }
 
-fp4_status tokenizer_read_model_config(const char *folder, struct fp4_tokenizer *t) {
+fp4_status tokenizer_parse_pair(const char *folder, const struct tokenizer_pair *pair, struct fp4_tokenizer **out) {
+    struct fp4_tokenizer *t;
+    *out = NULL;
+    FP4_TRY(tokenizer_create(folder, &t));
+    return tokenizer_finish(tokenizer_read_pair(folder, pair, t), t, out);
+}
+
+/* ---- files ---- */
+
+/* Its bytes, fp4_alloc'ed; NULL where the file is absent and may be. */
+static fp4_status load(const char *folder, const char *file, bool needed, char **text, size_t *n) {
+    char path[4096];
+    struct stat info;
+    *text = NULL;
+    *n = 0;
+    if (snprintf(path, sizeof path, "%s/%s", folder, file) >= (int)sizeof path)
+        return fp4_fail(FP4_ERR_ARG, "%.200s: path too long", folder);
+    return needed || stat(path, &info) == 0 ? fp4_read_file(path, FILE_LIMIT, text, n) : FP4_OK;
+}
+
+fp4_status tokenizer_open_pair(const char *folder, struct fp4_tokenizer *t) {
+    static const char *const names[] = {"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"};
+    char *text[4] = {0};
+    size_t n[4];
+    fp4_status status = FP4_OK;
+    for (int i = 0; i < 4 && status == FP4_OK; i++)
+        status = load(folder, names[i], i < 2, &text[i], &n[i]);
+    if (status == FP4_OK)
+        status = tokenizer_read_pair(folder, &(struct tokenizer_pair){{text[0], n[0]}, {text[1], n[1]}, {text[2], n[2]}, {text[3], n[3]}}, t);
+    for (int i = 0; i < 4; i++)
+        fp4_free(text[i]);
+    return status;
+}
+
+fp4_status tokenizer_open_model_config(const char *folder, struct fp4_tokenizer *t) {
+    struct tokenizer_part part;
     json_t *config;
-    FP4_TRY(load(folder, "tokenizer_config.json", false, &config));
+    char *text;
+    FP4_TRY(load(folder, "tokenizer_config.json", false, &text, &part.n));
+    part.text = text;
+    fp4_status status = parse(folder, "tokenizer_config.json", &part, &config);
+    fp4_free(text);
+    FP4_TRY(status);
     if (json_is_false(json_object_get(config, "add_bos_token")))
         t->n_begin = 0;
     const char *refused = json_is_false(json_object_get(config, "legacy"))          ? "legacy: false"

@@ -11,6 +11,7 @@ const struct fuzz_target fuzz_targets[] = {{"safetensors", fuzz_safetensors},
                                            {"config", fuzz_config},
                                            {"tokenizer_json", fuzz_tokenizer_json},
                                            {"tokenizer_model", fuzz_tokenizer_model},
+                                           {"tokenizer_pair", fuzz_tokenizer_pair},
                                            {"results", fuzz_results},
                                            {"facts", fuzz_facts},
                                            {"quantizer", fuzz_quantizer},
@@ -33,7 +34,8 @@ void fuzz_check(bool holds, const char *condition, const char *file, int line) {
 
 void fuzz_promise_message(void) {
     const char *message = fp4_last_error();
-    fuzz_promise(strncmp(message, FUZZ_NAME ":", sizeof FUZZ_NAME) == 0);
+    fuzz_promise(strncmp(message, FUZZ_NAME, sizeof FUZZ_NAME - 1) == 0);
+    fuzz_promise(message[sizeof FUZZ_NAME - 1] == ':' || message[sizeof FUZZ_NAME - 1] == '/');
     for (const char *p = message; *p; p++)
         fuzz_promise((unsigned char)*p >= 0x20 && *p != 0x7f);
 }

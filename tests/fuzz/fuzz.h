@@ -23,6 +23,7 @@ void fuzz_model(const uint8_t *data, size_t size);
 void fuzz_config(const uint8_t *data, size_t size);
 void fuzz_tokenizer_json(const uint8_t *data, size_t size);
 void fuzz_tokenizer_model(const uint8_t *data, size_t size);
+void fuzz_tokenizer_pair(const uint8_t *data, size_t size);
 void fuzz_results(const uint8_t *data, size_t size);
 void fuzz_facts(const uint8_t *data, size_t size);
 void fuzz_quantizer(const uint8_t *data, size_t size);
@@ -34,7 +35,9 @@ void fuzz_check(bool holds, const char *condition, const char *file, int line);
 
 /* The name under which targets hand over their bytes. */
 #define FUZZ_NAME "hostile"
-/* What a reader left after a failure: a message that begins with the file's name and is one line without control characters. */
+/* Between the files of a target that takes several. */
+enum { FUZZ_SEPARATOR = 0x1e };
+/* What a reader left after a failure: a message that begins with the name of the file, or of a file in the folder of that name, and is one line without control characters. */
 void fuzz_promise_message(void);
 /* tokenizer_parse (lib/text/tokenizer.h cannot be included beside tests/bytes.h). */
 fp4_status fuzz_open_tokenizer(const char *name, const void *data, size_t size, struct fp4_tokenizer **out);

@@ -164,6 +164,8 @@ bool fuzz_seed(const char *target, size_t i, struct bytes *out, char name[64]) {
         return seed_tokenizer_json(i, out, name);
     if (strcmp(target, "tokenizer_model") == 0)
         return seed_tokenizer_model(i, out, name);
+    if (strcmp(target, "tokenizer_pair") == 0)
+        return seed_tokenizer_pair(i, out, name);
     if (strcmp(target, "results") == 0 || strcmp(target, "facts") == 0)
         return results(i, out, name);
     if (strcmp(target, "quantizer") == 0)

@@ -12,6 +12,7 @@ char *seed_token(int id, char text[SEED_TOKEN_BYTES]);
 /* Tokenizers: number i; false when there are no more. */
 bool seed_tokenizer_json(size_t i, struct bytes *out, char name[64]);
 bool seed_tokenizer_model(size_t i, struct bytes *out, char name[64]);
+bool seed_tokenizer_pair(size_t i, struct bytes *out, char name[64]);
 /* Checkpoints of torch.save, likewise. */
 bool seed_torch_file(size_t i, struct bytes *out, char name[64]);
 

@@ -1,8 +1,9 @@
-/* Seeds of tokenizers: tokenizer.json in the forms that Hugging Face's library writes for the models in use, and SentencePiece's protobuf. */
+/* Seeds of tokenizers: tokenizer.json in the forms that Hugging Face's library writes for the models in use, SentencePiece's protobuf, and the older pair of files. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/seeds_internal.h"
 
 const char *const seed_merges[SEED_MERGES] = {"\xc4\xa0 t", "h e", "\xc4\xa0t he", "o n", "1 2"};
@@ -199,5 +200,42 @@ bool seed_tokenizer_model(size_t i, struct bytes *out, char name[64]) {
     put_field(out, 3, normalizer.data, normalizer.n);
     free(trainer.data);
     free(normalizer.data);
+    return true;
+}
+
+/* ---- vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json ---- */
+
+static void put_text(struct bytes *b, const char *text) { put(b, text, strlen(text)); }
+
+bool seed_tokenizer_pair(size_t i, struct bytes *out, char name[64]) {
+    static const char *const beside[][2] = {
+        {"{\"add_bos_token\":true,\"add_prefix_space\":false,\"bos_token\":{\"content\":\"<s>\",\"lstrip\":false,\"rstrip\":true,\"single_word\":false},\"unk_token\":\"<s>\"}",
+         "{\"eos_token\":\"<s>\",\"additional_special_tokens\":[\"<s>\"]}"},
+        {"{\"add_prefix_space\":true,\"add_bos_token\":false}", NULL},
+        {NULL, NULL}};
+    if (i >= sizeof beside / sizeof *beside)
+        return false;
+    const char separator = FUZZ_SEPARATOR;
+    *out = (struct bytes){0};
+    snprintf(name, 64, "pair-%zu", i);
+    json_t *vocab = json_object();
+    for (int id = 0; id < SEED_VOCAB; id++) {
+        char text[SEED_TOKEN_BYTES];
+        json_object_set_new(vocab, seed_token(id, text), json_integer(id));
+    }
+    char *written = json_dumps(vocab, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(vocab);
+    put_text(out, written);
+    free(written);
+    put(out, &separator, 1);
+    put_text(out, "#version: 0.2\n");
+    for (int k = 0; k < SEED_MERGES; k++) {
+        put_text(out, seed_merges[k]);
+        put_text(out, k % 2 ? "\n" : "\r\n");
+    }
+    for (int k = 0; k < 2 && beside[i][k]; k++) {
+        put(out, &separator, 1);
+        put_text(out, beside[i][k]);
+    }
     return true;
 }

@@ -1,4 +1,4 @@
-/* tokenizer.json and tokenizer.model: the tail of the file is also the text that is tokenized. */
+/* tokenizer.json, tokenizer.model, and the pair of vocab.json and merges.txt: the tail of the file is also the text that is tokenized. */
 #include <string.h>
 
 #include "lib/text/tokenizer.h"
@@ -25,10 +25,9 @@ static void round_trip(const struct fp4_tokenizer *t, const char *text, size_t b
     fp4_free(ids);
 }
 
-static void open_and_use(const uint8_t *data, size_t size) {
+static void use(fp4_status status, struct fp4_tokenizer *t, const uint8_t *data, size_t size) {
     static const char text[] = "It's 12 o'clock, don't  \n\t <s>na\xc3\xafve\xe4\xb8\xad\xf0\x9f\x99\x82</s>\xff\xfe";
-    struct fp4_tokenizer *t;
-    if (tokenizer_parse(FUZZ_NAME, data, size, &t) != FP4_OK) {
+    if (status != FP4_OK) {
         fuzz_promise_message();
         return;
     }
@@ -36,6 +35,28 @@ static void open_and_use(const uint8_t *data, size_t size) {
     size_t tail = size < TAIL ? size : TAIL;
     round_trip(t, (const char *)data + size - tail, tail, false);
     fp4_tokenizer_close(t);
+}
+
+static void open_and_use(const uint8_t *data, size_t size) {
+    struct fp4_tokenizer *t;
+    fp4_status status = tokenizer_parse(FUZZ_NAME, data, size, &t);
+    use(status, t, data, size);
+}
+
+/* Up to four files, a separator between them. */
+void fuzz_tokenizer_pair(const uint8_t *data, size_t size) {
+    struct tokenizer_part part[4] = {{0}};
+    struct fp4_tokenizer *t;
+    size_t at = 0;
+    for (int i = 0; i < 4 && at <= size; i++) {
+        const uint8_t *end = i < 3 ? memchr(data + at, FUZZ_SEPARATOR, size - at) : NULL;
+        part[i] = (struct tokenizer_part){(const char *)data + at, end ? (size_t)(end - data) - at : size - at};
+        at += part[i].n + 1;
+    }
+    if (!part[1].text) /* it is opened with both there */
+        part[1].text = "";
+    fp4_status status = tokenizer_parse_pair(FUZZ_NAME, &(struct tokenizer_pair){part[0], part[1], part[2], part[3]}, &t);
+    use(status, t, data, size);
 }
 
 /* The same reader tells them apart by their content; each starts from seeds of its own. */
