@@ -54,6 +54,14 @@ struct io_dtype {
 };
 const struct io_dtype *io_dtype_info(enum fp4_dtype t);
 
+/* A little-endian number of at most 8 bytes. */
+static inline uint64_t io_little_endian(const uint8_t *p, size_t bytes) {
+    uint64_t value = 0;
+    for (size_t i = bytes; i-- > 0;)
+        value = value << 8 | p[i];
+    return value;
+}
+
 /* Well-formed UTF-8 without a zero byte. */
 bool io_is_name(const void *bytes, size_t n);
 /* JSON of a file's bytes: duplicates, broken UTF-8, trailing text and nesting beyond Jansson's limit are errors that name the

@@ -21,18 +21,11 @@ fp4_status gguf_take(struct gguf_cursor *c, size_t bytes, const char *what, cons
     return FP4_OK;
 }
 
-static uint64_t little_endian(const uint8_t *p, int bytes) {
-    uint64_t value = 0;
-    for (int i = bytes - 1; i >= 0; i--)
-        value = value << 8 | p[i];
-    return value;
-}
-
 fp4_status gguf_take_u32(struct gguf_cursor *c, const char *what, uint32_t *out) {
     const uint8_t *p;
     *out = 0;
     FP4_TRY(gguf_take(c, 4, what, &p));
-    *out = (uint32_t)little_endian(p, 4);
+    *out = (uint32_t)io_little_endian(p, 4);
     return FP4_OK;
 }
 
@@ -40,7 +33,7 @@ fp4_status gguf_take_u64(struct gguf_cursor *c, const char *what, uint64_t *out)
     const uint8_t *p;
     *out = 0;
     FP4_TRY(gguf_take(c, 8, what, &p));
-    *out = little_endian(p, 8);
+    *out = io_little_endian(p, 8);
     return FP4_OK;
 }
 

@@ -88,9 +88,7 @@ static fp4_status take(struct pickle *p, uint64_t n, const uint8_t **bytes) {
 static fp4_status take_number(struct pickle *p, int bytes, uint64_t *out) {
     const uint8_t *b = p->bytes;
     FP4_TRY(take(p, (uint64_t)bytes, &b));
-    *out = 0;
-    for (int i = bytes - 1; i >= 0; i--)
-        *out = *out << 8 | b[i];
+    *out = io_little_endian(b, (size_t)bytes);
     return FP4_OK;
 }
 

@@ -149,9 +149,7 @@ fp4_status io_safetensors_read(struct fp4_checkpoint *c, const struct io_file *f
     const struct fp4_map *map = &file->map;
     if (map->size < 8)
         return fp4_fail(FP4_ERR_FORMAT, "%s: %zu bytes: neither safetensors nor GGUF nor a checkpoint of torch.save", file->path, map->size);
-    uint64_t length = 0;
-    for (int i = 7; i >= 0; i--)
-        length = length << 8 | map->data[i];
+    uint64_t length = io_little_endian(map->data, 8);
     if (length > map->size - 8) {
         if (map->size > 8 && map->data[8] != '{')
             return fp4_fail(FP4_ERR_FORMAT, "%s: neither safetensors nor GGUF nor a checkpoint of torch.save", file->path);

@@ -13,13 +13,6 @@ struct reader {
     size_t size;
 };
 
-static uint64_t number(const uint8_t *p, int bytes) {
-    uint64_t value = 0;
-    for (int i = bytes - 1; i >= 0; i--)
-        value = value << 8 | p[i];
-    return value;
-}
-
 static bool is_record(const uint8_t *p, char a, char b) { return p[0] == 'P' && p[1] == 'K' && p[2] == a && p[3] == b; }
 
 /* `bytes` bytes from `at` lie before `end`. */
@@ -36,7 +29,7 @@ struct directory {
 static fp4_status find_end(const struct reader *r, size_t *at) {
     for (size_t comment = 0; comment <= COMMENT_MAX && inside(comment, END_BYTES, r->size); comment++) {
         const uint8_t *p = r->data + r->size - END_BYTES - comment;
-        if (is_record(p, 5, 6) && number(p + 20, 2) == comment) {
+        if (is_record(p, 5, 6) && io_little_endian(p + 20, 2) == comment) {
             *at = (size_t)(p - r->data);
             return FP4_OK;
         }
@@ -46,13 +39,13 @@ static fp4_status find_end(const struct reader *r, size_t *at) {
 
 /* The 64-bit record, which a locator right before the end names; a field of the short record that is not full says the same. */
 static fp4_status read_end64(const struct reader *r, const uint8_t *locator, struct directory *d) {
-    uint64_t at = number(locator + 8, 8);
+    uint64_t at = io_little_endian(locator + 8, 8);
     if (!inside(at, END64_BYTES, (uint64_t)(locator - r->data)) || !is_record(r->data + at, 6, 6))
         return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: the 64-bit end of the ZIP directory is not at %llu, where its locator points", r->path,
                         (size_t)(locator - r->data), (unsigned long long)at);
     const uint8_t *p = r->data + at;
-    struct directory wide = {number(p + 32, 8), number(p + 40, 8), number(p + 48, 8), (size_t)at};
-    if (number(p + 16, 4) || number(p + 20, 4) || number(p + 24, 8) != wide.entries)
+    struct directory wide = {io_little_endian(p + 32, 8), io_little_endian(p + 40, 8), io_little_endian(p + 48, 8), (size_t)at};
+    if (io_little_endian(p + 16, 4) || io_little_endian(p + 20, 4) || io_little_endian(p + 24, 8) != wide.entries)
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: offset %llu: a ZIP archive in several parts", r->path, (unsigned long long)at);
     if ((d->entries != UINT16_MAX && d->entries != wide.entries) || (d->bytes != UINT32_MAX && d->bytes != wide.bytes) ||
         (d->at != UINT32_MAX && d->at != wide.at))
@@ -64,12 +57,12 @@ static fp4_status read_end64(const struct reader *r, const uint8_t *locator, str
 static fp4_status find_directory(const struct reader *r, struct directory *d) {
     FP4_TRY(find_end(r, &d->end));
     const uint8_t *p = r->data + d->end;
-    d->entries = number(p + 10, 2);
-    d->bytes = number(p + 12, 4);
-    d->at = number(p + 16, 4);
+    d->entries = io_little_endian(p + 10, 2);
+    d->bytes = io_little_endian(p + 12, 4);
+    d->at = io_little_endian(p + 16, 4);
     if (d->end >= LOCATOR_BYTES && is_record(p - LOCATOR_BYTES, 6, 7))
         FP4_TRY(read_end64(r, p - LOCATOR_BYTES, d));
-    else if (number(p + 4, 2) || number(p + 6, 2) || number(p + 8, 2) != d->entries)
+    else if (io_little_endian(p + 4, 2) || io_little_endian(p + 6, 2) || io_little_endian(p + 8, 2) != d->entries)
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: offset %zu: a ZIP archive in several parts", r->path, d->end);
     if (!inside(d->at, d->bytes, d->end))
         return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: the ZIP directory, %llu bytes at %llu, lies outside the file", r->path, d->end,
@@ -92,14 +85,14 @@ struct central {
 static fp4_status read_extra(const struct reader *r, const uint8_t *extra, size_t n, struct central *c) {
     uint64_t *wide[3] = {&c->bytes, &c->packed, &c->local};
     while (n >= 4) {
-        size_t id = (size_t)number(extra, 2), bytes = (size_t)number(extra + 2, 2), used = 4;
+        size_t id = (size_t)io_little_endian(extra, 2), bytes = (size_t)io_little_endian(extra + 2, 2), used = 4;
         if (bytes > n - 4)
             break;
         for (int i = 0; id == 1 && i < 3; i++)
             if (*wide[i] == UINT32_MAX) {
                 if (used + 8 > 4 + bytes)
                     return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: entry %.*s: its 64-bit sizes are missing", r->path, c->at, c->shown, c->name);
-                *wide[i] = number(extra + used, 8);
+                *wide[i] = io_little_endian(extra + used, 8);
                 used += 8;
             }
         if (id == 1)
@@ -116,7 +109,7 @@ static fp4_status locate(const struct reader *r, const struct central *c, size_t
         return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: entry %.*s: there is no local header at %llu", r->path, c->at, c->shown, c->name,
                         (unsigned long long)c->local);
     const uint8_t *p = r->data + c->local;
-    uint64_t name = number(p + 26, 2), start = c->local + LOCAL_BYTES + name + number(p + 28, 2);
+    uint64_t name = io_little_endian(p + 26, 2), start = c->local + LOCAL_BYTES + name + io_little_endian(p + 28, 2);
     if (!inside(start, c->bytes, end))
         return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: entry %.*s: its %llu bytes at %llu lie outside the file's %zu bytes of data", r->path, c->at,
                         c->shown, c->name, (unsigned long long)c->bytes, (unsigned long long)start, end);
@@ -134,19 +127,19 @@ static fp4_status read_entry(const struct reader *r, const struct directory *d, 
     const uint8_t *p = r->data + *at;
     if (!inside(*at, CENTRAL_BYTES, end) || !is_record(p, 1, 2))
         return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: no entry of the ZIP directory", r->path, *at);
-    size_t name = (size_t)number(p + 28, 2), extra = (size_t)number(p + 30, 2), comment = (size_t)number(p + 32, 2);
+    size_t name = (size_t)io_little_endian(p + 28, 2), extra = (size_t)io_little_endian(p + 30, 2), comment = (size_t)io_little_endian(p + 32, 2);
     if (!inside(*at + CENTRAL_BYTES, name + extra + comment, end))
         return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: an entry of the ZIP directory goes beyond its end", r->path, *at);
     *e = (struct zip_entry){.name = (const char *)p + CENTRAL_BYTES, .name_bytes = name};
     if (name == 0 || name > ZIP_NAME_MAX)
         return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: an entry's name has %zu bytes; 1 to %d are possible", r->path, *at, name, ZIP_NAME_MAX);
-    struct central c = {*at, e->name, name > 200 ? 200 : (int)name, number(p + 20, 4), number(p + 24, 4), number(p + 42, 4)};
+    struct central c = {*at, e->name, name > 200 ? 200 : (int)name, io_little_endian(p + 20, 4), io_little_endian(p + 24, 4), io_little_endian(p + 42, 4)};
     FP4_TRY(read_extra(r, p + CENTRAL_BYTES + name, extra, &c));
-    if (number(p + 8, 2) & 1)
+    if (io_little_endian(p + 8, 2) & 1)
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: entry %.*s is encrypted", r->path, c.shown, c.name);
-    if (number(p + 10, 2) != 0)
+    if (io_little_endian(p + 10, 2) != 0)
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: entry %.*s is compressed (method %u); torch.save stores: load and save it with torch again", r->path,
-                        c.shown, c.name, (unsigned int)number(p + 10, 2));
+                        c.shown, c.name, (unsigned int)io_little_endian(p + 10, 2));
     if (c.packed != c.bytes)
         return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: entry %.*s is stored and has two sizes, %llu and %llu", r->path, *at, c.shown, c.name,
                         (unsigned long long)c.packed, (unsigned long long)c.bytes);

@@ -132,9 +132,8 @@ static fp4_status load_into(struct fp4_model *m, const char *path, const struct 
 }
 
 /* A layer has several tensors: more layers than tensors are refused before memory is taken for them. */
-fp4_status fp4_store_shape(const char *path, const struct fp4_checkpoint *c, const struct fp4_config *config, const struct fp4_backend *backend,
-                           struct fp4_model **out) {
-    *out = NULL;
+static fp4_status shape(const char *path, const struct fp4_checkpoint *c, const struct fp4_config *config, const struct fp4_backend *backend,
+                        struct fp4_model **out) {
     if (config->n_layer > fp4_checkpoint_count(c))
         return fp4_fail(FP4_ERR_FORMAT, "%s: %zu tensors cannot be the %zu layers that the configuration asks for", path, fp4_checkpoint_count(c),
                         config->n_layer);
@@ -142,17 +141,26 @@ fp4_status fp4_store_shape(const char *path, const struct fp4_checkpoint *c, con
     return status == FP4_OK ? status : fp4_fail(status, "%s: %s", path, fp4_last_error());
 }
 
+fp4_status fp4_store_open(const char *path, const struct fp4_backend *backend, struct fp4_checkpoint **checkpoint, struct fp4_model **model) {
+    struct fp4_config config;
+    *model = NULL;
+    FP4_TRY(fp4_checkpoint_open(path, checkpoint));
+    fp4_status status = fp4_config_for(path, *checkpoint, &config);
+    if (status == FP4_OK)
+        status = shape(path, *checkpoint, &config, backend, model);
+    if (status != FP4_OK) {
+        fp4_checkpoint_close(*checkpoint);
+        *checkpoint = NULL;
+    }
+    return status;
+}
+
 fp4_status fp4_model_open(const char *path, const struct fp4_backend *backend, const struct fp4_load *load, struct fp4_model **out) {
     struct fp4_checkpoint *c;
-    struct fp4_config config;
-    struct fp4_model *m = NULL;
+    struct fp4_model *m;
     *out = NULL;
-    FP4_TRY(fp4_checkpoint_open(path, &c));
-    fp4_status status = fp4_config_for(path, c, &config);
-    if (status == FP4_OK)
-        status = fp4_store_shape(path, c, &config, backend, &m);
-    if (status == FP4_OK)
-        status = fp4_store_create(m, path, c);
+    FP4_TRY(fp4_store_open(path, backend, &c, &m));
+    fp4_status status = fp4_store_create(m, path, c);
     if (status != FP4_OK)
         fp4_checkpoint_close(c); /* no store owns it */
     else

@@ -140,14 +140,9 @@ static size_t largest_tensor(const struct fp4_checkpoint *c) {
 
 fp4_status fp4_memory_plan_for(const char *path, enum fp4_weights_in weights_in, const struct fp4_use *use, struct fp4_memory *out) {
     struct fp4_checkpoint *c;
-    struct fp4_config config;
-    struct fp4_model *m = NULL;
-    FP4_TRY(fp4_checkpoint_open(path, &c));
-    fp4_status status = fp4_config_for(path, c, &config);
-    if (status == FP4_OK)
-        status = fp4_store_shape(path, c, &config, fp4_backend_cpu(), &m);
-    if (status == FP4_OK)
-        status = plan(m, largest_tensor(c), weights_in, use, out);
+    struct fp4_model *m;
+    FP4_TRY(fp4_store_open(path, fp4_backend_cpu(), &c, &m));
+    fp4_status status = plan(m, largest_tensor(c), weights_in, use, out);
     fp4_model_free(m);
     fp4_checkpoint_close(c);
     return status;

@@ -34,9 +34,8 @@ struct fp4_store {
     size_t n_rows;
 };
 
-/* A model without weights, of a checkpoint's configuration. */
-fp4_status fp4_store_shape(const char *path, const struct fp4_checkpoint *c, const struct fp4_config *config, const struct fp4_backend *backend,
-                           struct fp4_model **out);
+/* Opens a checkpoint, and a model of its configuration without weights. Both are NULL after a failure. */
+fp4_status fp4_store_open(const char *path, const struct fp4_backend *backend, struct fp4_checkpoint **checkpoint, struct fp4_model **model);
 /* Gives m a store, which owns the checkpoint from then on (fp4_weights_release). */
 fp4_status fp4_store_create(struct fp4_model *m, const char *path, struct fp4_checkpoint *c);
 /* A parameter's values as the file has them, host. Thread-safe. */
