@@ -8,10 +8,8 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "lib/base/json.h"
 #include "lib/hub/internal.h"
-
-enum { INDEX_MAX = 64 << 20, SHARDS_MAX = 100000 };
+#include "lib/io/shards.h"
 
 /* ---- names ---- */
 
@@ -234,71 +232,17 @@ bool hub_known_commit(const struct hub *h, char commit[41]) {
     return known;
 }
 
-void hub_names_free(char **names, size_t n) {
-    for (size_t i = 0; names && i < n; i++)
-        fp4_free(names[i]);
-    fp4_free(names);
-}
-
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
-/* The values of weight_map, each once, sorted. */
-static fp4_status collect_shards(const char *path, json_t *map, char ***names, size_t *n) {
-    const char *key;
-    json_t *value;
-    size_t kept = 0;
-    FP4_TRY(FP4_NEW(*names, json_object_size(map) + 1));
-    json_object_foreach(map, key, value) {
-        if (!json_is_string(value) || !hub_name_safe(json_string_value(value)) || strchr(json_string_value(value), '/'))
-            return fp4_fail(FP4_ERR_FORMAT, "%s: weight_map: the file of %.100s is not a plain name", path, key);
-        FP4_TRY(fp4_strdup(json_string_value(value), &(*names)[*n]));
-        ++*n;
-    }
-    qsort(*names, *n, sizeof **names, by_name);
-    for (size_t i = 0; i < *n; i++)
-        if (kept && strcmp((*names)[kept - 1], (*names)[i]) == 0)
-            fp4_free((*names)[i]);
-        else
-            (*names)[kept++] = (*names)[i];
-    *n = kept;
-    return kept && kept <= SHARDS_MAX ? FP4_OK : fp4_fail(FP4_ERR_FORMAT, "%s: weight_map names %zu files", path, kept);
-}
-
-fp4_status hub_index_shards(const char *path, char ***names, size_t *n) {
-    char *text;
-    size_t size;
-    json_error_t error;
-    *names = NULL;
-    *n = 0;
-    FP4_TRY(fp4_read_file(path, INDEX_MAX, &text, &size));
-    json_t *root = json_parse(text, size, JSON_REJECT_DUPLICATES, &error);
-    fp4_free(text);
-    if (!root)
-        return fp4_fail(json_fault(&error), "%s: line %d: %s", path, error.line, error.text);
-    json_t *map = json_object_get(root, "weight_map");
-    fp4_status status = json_is_object(map) ? collect_shards(path, map, names, n)
-                                            : fp4_fail(FP4_ERR_FORMAT, "%s: not an index of shards (no weight_map)", path);
-    json_decref(root);
-    if (status != FP4_OK) {
-        hub_names_free(*names, *n);
-        *names = NULL;
-        *n = 0;
-    }
-    return status;
-}
-
 /* FP4_ERR_IO names the first shard that is not there. */
 static fp4_status shards_there(const struct hub *h, const char *snapshot, const char *index) {
-    char path[PATH_MAX], **names;
-    size_t n;
-    FP4_TRY(hub_index_shards(index, &names, &n));
-    fp4_status status = FP4_OK;
-    for (size_t i = 0; i < n && status == FP4_OK; i++) {
-        status = hub_path(path, "%s/%s", snapshot, names[i]);
+    char path[PATH_MAX];
+    struct io_shards shards;
+    fp4_status status = io_shards_open(index, &shards);
+    for (size_t i = 0; i < shards.n && status == FP4_OK; i++) {
+        status = hub_path(path, "%s/%s", snapshot, shards.names[i]);
         if (status == FP4_OK && hub_file_size(path) < 0)
-            status = fp4_fail(FP4_ERR_IO, "%s: only a part of it is in %s (%s is missing)", h->spec->repo, h->cache, names[i]);
+            status = fp4_fail(FP4_ERR_IO, "%s: only a part of it is in %s (%s is missing)", h->spec->repo, h->cache, shards.names[i]);
     }
-    hub_names_free(names, n);
+    io_shards_free(&shards);
     return status;
 }
 

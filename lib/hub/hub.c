@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "lib/hub/internal.h"
+#include "lib/io/shards.h"
 
 static void describe(const struct hub *h, const char *commit, struct fp4_hub_found *out) {
     snprintf(out->repo, sizeof out->repo, "%s", h->spec->repo);
@@ -53,19 +54,18 @@ fp4_status fp4_hub_list(const struct fp4_hub_spec *spec, const struct fp4_hub_op
 
 /* Shards that the index names and the usual pattern does not. */
 static fp4_status fetch_shards(struct hub *h, const struct fp4_hub_listing *all, const char *index) {
-    char path[PATH_MAX], **names;
-    size_t n;
+    char path[PATH_MAX];
+    struct io_shards shards;
     FP4_TRY(hub_path(path, "%s/snapshots/%s/%s", h->folder, all->commit, index));
-    FP4_TRY(hub_index_shards(path, &names, &n));
-    fp4_status status = FP4_OK;
-    for (size_t i = 0; i < n && status == FP4_OK; i++) {
+    fp4_status status = io_shards_open(path, &shards);
+    for (size_t i = 0; i < shards.n && status == FP4_OK; i++) {
         size_t k = 0;
-        while (k < all->n && strcmp(all->files[k].name, names[i]) != 0)
+        while (k < all->n && strcmp(all->files[k].name, shards.names[i]) != 0)
             k++;
         status = k < all->n ? hub_download(h, all->commit, &all->files[k])
-                            : fp4_fail(FP4_ERR_FORMAT, "%s: its index names %s, which the repository does not have", h->spec->repo, names[i]);
+                            : fp4_fail(FP4_ERR_FORMAT, "%s: its index names %s, which the repository does not have", h->spec->repo, shards.names[i]);
     }
-    hub_names_free(names, n);
+    io_shards_free(&shards);
     return status;
 }
 

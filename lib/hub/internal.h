@@ -43,9 +43,6 @@ int64_t hub_file_size(const char *path);
 bool hub_known_commit(const struct hub *h, char commit[41]);
 /* Path of a snapshot's model: the folder, the only GGUF file, or the file that the spec names. */
 fp4_status hub_snapshot_model(const struct hub *h, const char *commit, char path[FP4_HUB_PATH]);
-/* Names of the shards in a safetensors index, each once, sorted, fp4_alloc'ed one by one. */
-fp4_status hub_index_shards(const char *path, char ***names, size_t *n);
-void hub_names_free(char **names, size_t n);
 
 /* ---- http.c ---- */
 

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { INDEX_MAX = 100000000 };
+#include "lib/io/shards.h"
 
 fp4_status io_reserve_tensors(struct fp4_checkpoint *c, size_t n) {
     size_t total;
@@ -88,32 +88,11 @@ static fp4_status join(char out[4096], const char *folder, const char *name) {
     return n > 0 && n < 4096 ? FP4_OK : fp4_fail(FP4_ERR_ARG, "%s: path too long", folder);
 }
 
-static int compare_strings(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
-
-/* The names of the shards, sorted, each once, into names [size of the map]. A name is a file beside the index: no way out of the folder. */
-static fp4_status list_shards(const char *index_path, json_t *map, const char **names, size_t *n) {
+/* Every tensor of the index is in the shard that it names. */
+static fp4_status check_shards(const struct fp4_checkpoint *c, const char *index_path, const struct io_shards *shards) {
     const char *tensor;
     json_t *value;
-    size_t count = 0;
-    json_object_foreach(map, tensor, value) {
-        const char *name = json_string_value(value);
-        if (!name || !*name || strchr(name, '/') || name[0] == '.')
-            return fp4_fail(FP4_ERR_FORMAT, "%s: weight_map: the entry of %s is not a file name", index_path, tensor);
-        names[count++] = name;
-    }
-    qsort(names, count, sizeof *names, compare_strings);
-    *n = 0;
-    for (size_t i = 0; i < count; i++)
-        if (*n == 0 || strcmp(names[*n - 1], names[i]) != 0)
-            names[(*n)++] = names[i];
-    return FP4_OK;
-}
-
-/* Every entry of the map is in the shard that it names. */
-static fp4_status check_index(const struct fp4_checkpoint *c, const char *index_path, json_t *map) {
-    const char *tensor;
-    json_t *value;
-    json_object_foreach(map, tensor, value) {
+    json_object_foreach(shards->of_tensor, tensor, value) {
         const struct fp4_stored *t = fp4_checkpoint_find(c, tensor);
         const char *shard = json_string_value(value);
         bool found = false;
@@ -128,34 +107,23 @@ static fp4_status check_index(const struct fp4_checkpoint *c, const char *index_
     return FP4_OK;
 }
 
-static fp4_status read_shards(struct fp4_checkpoint *c, const char *folder, const char *index_path, json_t *map) {
-    const char **names;
-    size_t n = 0;
-    FP4_TRY(FP4_NEW(names, json_object_size(map)));
-    fp4_status status = list_shards(index_path, map, names, &n);
-    if (status == FP4_OK && n == 0)
-        status = fp4_fail(FP4_ERR_FORMAT, "%s: weight_map is empty", index_path);
-    if (status == FP4_OK)
-        status = FP4_NEW(c->files, n);
-    for (size_t i = 0; i < n && status == FP4_OK; i++) {
+static fp4_status open_shards(struct fp4_checkpoint *c, const char *folder, const char *index_path, const struct io_shards *shards) {
+    FP4_TRY(FP4_NEW(c->files, shards->n));
+    for (size_t i = 0; i < shards->n; i++) {
         char path[4096];
-        status = join(path, folder, names[i]);
-        if (status == FP4_OK)
-            status = open_shard(c, path);
+        FP4_TRY(join(path, folder, shards->names[i]));
+        FP4_TRY(open_shard(c, path));
     }
-    fp4_free(names);
-    FP4_TRY(status);
     FP4_TRY(index_names(c, index_path));
-    return check_index(c, index_path, map);
+    return check_shards(c, index_path, shards);
 }
 
 static fp4_status open_index(struct fp4_checkpoint *c, const char *folder, const char *path) {
-    json_t *index;
-    FP4_TRY(io_json_file(path, INDEX_MAX, &index));
-    json_t *map = json_object_get(index, "weight_map");
-    fp4_status status = json_is_object(map) ? read_shards(c, folder, path, map)
-                                            : fp4_fail(FP4_ERR_FORMAT, "%s: weight_map is missing or not an object", path);
-    json_decref(index);
+    struct io_shards shards;
+    fp4_status status = io_shards_open(path, &shards);
+    if (status == FP4_OK)
+        status = open_shards(c, folder, path, &shards);
+    io_shards_free(&shards);
     return status;
 }
 

@@ -6,6 +6,7 @@
 
 const struct fuzz_target fuzz_targets[] = {{"safetensors", fuzz_safetensors},
                                            {"torch", fuzz_torch},
+                                           {"shards", fuzz_shards},
                                            {"gguf", fuzz_gguf},
                                            {"model", fuzz_model},
                                            {"config", fuzz_config},

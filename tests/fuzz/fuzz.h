@@ -18,6 +18,7 @@ const struct fuzz_target *fuzz_find(const char *name);
 
 void fuzz_safetensors(const uint8_t *data, size_t size);
 void fuzz_torch(const uint8_t *data, size_t size);
+void fuzz_shards(const uint8_t *data, size_t size);
 void fuzz_gguf(const uint8_t *data, size_t size);
 void fuzz_model(const uint8_t *data, size_t size);
 void fuzz_config(const uint8_t *data, size_t size);

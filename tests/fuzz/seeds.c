@@ -73,6 +73,11 @@ static const char *const configs[] = {
     "{\"model_type\":\"fp4lab-writeup-d\",\"vocab_size\":64,\"hidden_size\":32,\"num_hidden_layers\":1,\"num_attention_heads\":2,"
     "\"intermediate_size\":64,\"no_positions\":true}"};
 
+static const char *const indices[] = {
+    "{\"metadata\":{\"total_size\":48},\"weight_map\":{\"a\":\"model-00001-of-00002.safetensors\",\"b\":\"model-00002-of-00002.safetensors\","
+    "\"c\":\"model-00001-of-00002.safetensors\"}}",
+    "{\"weight_map\":{\"a\":\"pytorch_model.bin\"}}"};
+
 static const char *const spellings[] = {"none", "nvfp4", "nvfp4:te,2d,sr", "nvfp4:four_over_six,had16,clip0.9", "mxfp4,away,stored", "int4,g128", "nf4",
                                         "bf16", "fp8", "tta_v1", "bnbfp4", "nvfp4:te,sr,had128"};
 
@@ -152,6 +157,8 @@ static bool results(size_t i, struct bytes *out, char name[64]) {
 bool fuzz_seed(const char *target, size_t i, struct bytes *out, char name[64]) {
     if (strcmp(target, "safetensors") == 0)
         return safetensors(i, out, name);
+    if (strcmp(target, "shards") == 0)
+        return one_of(indices, sizeof indices / sizeof *indices, i, out, name);
     if (strcmp(target, "gguf") == 0)
         return gguf(i, out, name);
     if (strcmp(target, "torch") == 0)

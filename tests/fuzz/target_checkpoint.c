@@ -1,5 +1,8 @@
-/* safetensors, PyTorch and GGUF: what opens is read through and through, its configuration and its tokenizer too. */
+/* safetensors, PyTorch and GGUF, and an index of shards: what opens is read through and through, its configuration and its tokenizer too. */
+#include <string.h>
+
 #include "lib/io/checkpoint.h"
+#include "lib/io/shards.h"
 #include "lib/text/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -17,6 +20,20 @@ void fuzz_safetensors(const uint8_t *data, size_t size) {
 
 /* The same reader tells them apart by their content; each starts from seeds of its own. */
 void fuzz_torch(const uint8_t *data, size_t size) { fuzz_safetensors(data, size); }
+
+void fuzz_shards(const uint8_t *data, size_t size) {
+    struct io_shards shards;
+    if (io_shards_parse(FUZZ_NAME, data, size, &shards) == FP4_OK) {
+        fuzz_promise(shards.n > 0 && shards.n <= json_object_size(shards.of_tensor));
+        for (size_t i = 0; i < shards.n; i++) {
+            fuzz_promise(shards.names[i][0] && shards.names[i][0] != '.' && !strchr(shards.names[i], '/'));
+            fuzz_promise(i == 0 || strcmp(shards.names[i - 1], shards.names[i]) < 0);
+        }
+    } else {
+        fuzz_promise_message();
+    }
+    io_shards_free(&shards);
+}
 
 void fuzz_gguf(const uint8_t *data, size_t size) {
     struct fp4_config config;
