@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-/* SmolLM2-135M's shape, and the training write-up's published one (PROTOCOLS D). */
+/* SmolLM2-135M's shape, and the training write-up's published one (WRITEUPS.md D). */
 static const struct fp4_config smollm2 = {.arch = FP4_ARCH_LLAMA, .n_vocab = 49152, .n_embd = 576, .n_layer = 30, .n_head = 9, .n_kv_head = 3,
                                           .head_dim = 64, .n_ff = 1536, .n_ctx = 2048, .norm_eps = 1e-5f, .rope_theta = 1e5, .tied_head = true,
                                           .bos_id = -1, .eos_id = -1};

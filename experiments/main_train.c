@@ -1,4 +1,4 @@
-/* train: can a model be trained in FP4? A trial is one run of the training write-up's net (PROTOCOLS.md D) under one recipe. */
+/* train: can a model be trained in FP4? A trial is one run of the training write-up's net (WRITEUPS.md D) under one recipe. */
 #include <math.h>
 #include <string.h>
 

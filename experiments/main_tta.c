@@ -1,4 +1,4 @@
-/* tta: does test-time adaptation by entropy minimisation survive FP4? (PROTOCOLS.md A) */
+/* tta: does test-time adaptation by entropy minimisation survive FP4? (WRITEUPS.md A) */
 #include "experiments/selftrain.h"
 #include "experiments/tta.h"
 

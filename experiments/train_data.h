@@ -7,7 +7,7 @@
 struct train_data {
     int32_t *train;         /* [n_train] */
     size_t n_train, n_vocab;
-    bool leaky;             /* windows at stride 1 of the training tokens, split at random (PROTOCOLS.md D, defect 2) */
+    bool leaky;             /* windows at stride 1 of the training tokens, split at random (WRITEUPS.md D, defect 2) */
     size_t context;
     uint32_t split_seed;
     int32_t *eval_inputs, *eval_targets; /* [n_eval, context] */

@@ -1,4 +1,4 @@
-/* experiments/train_run.h: one run of the training experiment: the training write-up's net (PROTOCOLS.md D) under a recipe. */
+/* experiments/train_run.h: one run of the training experiment: the training write-up's net (WRITEUPS.md D) under a recipe. */
 #ifndef FP4LAB_EXPERIMENTS_TRAIN_RUN_H
 #define FP4LAB_EXPERIMENTS_TRAIN_RUN_H
 

@@ -1,4 +1,4 @@
-/* experiments/tta.h: the parts of the adaptation experiment (PROTOCOLS.md A; outcome as in SCHEMA.md). */
+/* experiments/tta.h: the parts of the adaptation experiment (WRITEUPS.md A; outcome as in SCHEMA.md). */
 #ifndef FP4LAB_EXPERIMENTS_TTA_H
 #define FP4LAB_EXPERIMENTS_TTA_H
 

@@ -9,7 +9,7 @@
         [FP4_WGRAD_DY] = "nvfp4:te,sr", [FP4_WGRAD_X] = "nvfp4:te"                                                               \
     }
 
-/* The published variants (PROTOCOLS.md A). v1 rounds the weights alone, straight through: the input gradient sees the rounded weight
+/* The published variants (WRITEUPS.md A). v1 rounds the weights alone, straight through: the input gradient sees the rounded weight
  * (here with draws of its own: an operand's draws are addressed by its product), the weight gradient goes to the unrounded one. v2 rounds in all three products, blocks along the flattened memory, every
  * linear layer with the head, which is then a parameter of its own. For v1 the text says no more than "weights", the code replaced
  * linear layers in the same way, so the head is in it too. */

@@ -1,4 +1,4 @@
-/* Entropy minimisation at test time: the loop of PROTOCOLS.md A. */
+/* Entropy minimisation at test time: the loop of WRITEUPS.md A. */
 #include "fp4lab/adapt.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* Where a pass in training mode drops out. OPT and the training write-up's net: what attention and MLP add to the residual stream
- * (PROTOCOLS.md A, D: transformers' OPT drops after out_proj and fc2). Attention probabilities where the configuration says so. */
+ * (WRITEUPS.md A, D: transformers' OPT drops after out_proj and fc2). Attention probabilities where the configuration says so. */
 #include "lib/model/internal.h"
 
 struct fp4_dropout fp4_drop_of(const struct fp4_model *m, size_t layer, enum fp4_drop_site site) {

@@ -1,4 +1,4 @@
-/* FP4 as the training write-up ran it (PROTOCOLS.md D, defect 1): the forward pass reads a dequantized bitsandbytes FP4 copy that is not connected
+/* FP4 as the training write-up ran it (WRITEUPS.md D, defect 1): the forward pass reads a dequantized bitsandbytes FP4 copy that is not connected
  * to the weight in the gradient graph. Linear layers, the head among them, keep their initial weights for ever; embeddings and
  * norms learn. */
 #include "lib/recipes/core/recipe.h"
@@ -20,6 +20,6 @@ static fp4_status apply(struct fp4_model *m, size_t step, size_t n_steps) {
 const struct fp4_recipe fp4_recipe_fp4_frozen = {
     .name = "fp4_frozen",
     .summary = "bitsandbytes FP4 copies of weights that are never trained (as published)",
-    .source = "PROTOCOLS.md D",
+    .source = "experiments/WRITEUPS.md D",
     .apply = apply,
 };

@@ -18,6 +18,6 @@ static fp4_status apply(struct fp4_model *m, size_t step, size_t n_steps) {
 const struct fp4_recipe fp4_recipe_fp4_weight_ste = {
     .name = "fp4_weight_ste",
     .summary = "weights in bitsandbytes FP4, straight-through gradient",
-    .source = "PROTOCOLS.md D, as specified; straight-through: arXiv 1308.3432",
+    .source = "experiments/WRITEUPS.md D, as specified; straight-through: arXiv 1308.3432",
     .apply = apply,
 };

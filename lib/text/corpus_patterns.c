@@ -1,4 +1,4 @@
-/* The patterns of the generated corpus: the kinds of sequence that the adaptation prompts (PROTOCOLS.md, A) ask to be continued. */
+/* The patterns of the generated corpus: the kinds of sequence that the adaptation prompts (WRITEUPS.md, A) ask to be continued. */
 #include "lib/text/corpus.h"
 
 double corpus_hazard(size_t k, size_t least, size_t most) {

@@ -4,7 +4,7 @@
 
 #include "lib/text/corpus.h"
 
-/* PROTOCOLS.md, A: all fifteen can be said in this vocabulary as they are. */
+/* WRITEUPS.md, A: all fifteen can be said in this vocabulary as they are. */
 static const char *const tasks[][2] = {
     {"2, 4, 6, 8, 10,", " 12"},
     {"1, 1, 2, 3, 5, 8,", " 13"},

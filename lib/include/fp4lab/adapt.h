@@ -1,4 +1,4 @@
-/* fp4lab/adapt.h: test-time adaptation by entropy minimisation (PROTOCOLS.md A), its controls, and what a model's answer is worth.
+/* fp4lab/adapt.h: test-time adaptation by entropy minimisation (WRITEUPS.md A), its controls, and what a model's answer is worth.
  *
  * Quantization is the model's: set policies and pass before calling (fp4_model_set_policy). Success probabilities follow from the
  * logits exactly; nothing here samples but the draws, and these are addressed. */

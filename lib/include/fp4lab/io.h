@@ -126,7 +126,7 @@ struct fp4_config {
     bool no_final_norm;    /* OPT: _remove_final_layer_norm */
     enum fp4_activation activation;    /* OPT; the others have SILU */
     double dropout, attention_dropout; /* in training mode (struct fp4_pass); attention's is on the probabilities */
-    bool no_positions;     /* WRITEUP_D as published: the rotation cancels (PROTOCOLS.md D, defect 6) */
+    bool no_positions;     /* WRITEUP_D as published: the rotation cancels (WRITEUPS.md D, defect 6) */
     int bos_id, eos_id;    /* −1: none */
     bool add_bos;
 };

@@ -1,6 +1,6 @@
 /* fp4lab/model.h: transformers, forward and backward, written once against a table of backend operations.
  * Three families: Llama (RMSNorm, rotary, grouped queries, SiLU gate, optional biases), OPT (LayerNorm before or after the residual
- * sums, learned positions, biases, ReLU or GELU, embedding of another width), and the net of the training write-up (PROTOCOLS.md D). */
+ * sums, learned positions, biases, ReLU or GELU, embedding of another width), and the net of the training write-up (WRITEUPS.md D). */
 #ifndef FP4LAB_MODEL_H
 #define FP4LAB_MODEL_H
 
