@@ -43,7 +43,7 @@ void subject_logits(struct subject *s, struct fp4_model *m, const char *prefix) 
     vectors_compare_f32(&s->v, prefixed(prefix, "logits"), logits, s->B * s->T * s->V, 4);
     print_deviation(s, prefix, "logits", s->v.last, vectors_deviation(&s->v, prefixed(prefix, "logits")));
     double loss;
-    must(fp4_model_loss(m, s->tokens, s->targets, s->B, s->T, &loss));
+    must(fp4_model_evaluate(m, s->tokens, s->targets, s->B, s->T, &loss, NULL));
     vectors_compare(&s->v, prefixed(prefix, "loss"), &loss, 1, 4);
     fp4_free(logits);
 }

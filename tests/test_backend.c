@@ -82,7 +82,7 @@ static size_t run_kernels(const struct fp4_nn_kernels *k, size_t n, float *const
     k->drop(n, 0.3f, 1.4f, v, x, t), KEEP(t, n);
     k->silu_mul(n, x, y, t), KEEP(t, n);
     k->silu_mul_backward(n, x, y, z, t, u), KEEP(t, n), KEEP(u, n);
-    k->add(n, x, t), k->axpy(n, 0.3f, y, t), k->scale(n, 1.7f, t), KEEP(t, n);
+    k->add(n, x, t), k->scale(n, 1.7f, t), KEEP(t, n);
     out[at++] = k->dot(n, x, y);
     memcpy(s, x, n * sizeof *s);
     k->softmax(n, n, 0.4f, s, out + at, out + at + 1), at += 2, KEEP(s, n);

@@ -215,7 +215,7 @@ static void check_round_trip(const char *folder, const struct published *p) {
     struct fp4_config a, b;
     const char *path = folder_file(folder, "config.json");
     must(io_config_parse(p->name, p->text, strlen(p->text), &a));
-    must(fp4_config_write_json(path, &a));
+    must(fp4_config_write(path, &a, FP4_F32));
     must(fp4_config_read_json(path, &b));
     for (size_t i = 0; i < a.head_dim / 2; i++)
         cr_assert_eq(fp4_rope_divisor(&a, i), fp4_rope_divisor(&b, i), "%s", p->name);
@@ -232,9 +232,9 @@ Test(configs, written_and_read_back) {
         check_round_trip(folder, &models[i]);
     must(io_config_parse("config.json", "{" LLAMA "}", strlen("{" LLAMA "}"), &c));
     c.rope = (struct fp4_rope){.kind = FP4_ROPE_DIVISORS, .divisor = {1, 2}};
-    cr_assert_eq(fp4_config_write_json(folder_file(folder, "config.json"), &c), FP4_ERR_UNSUPPORTED, "it has no form for that");
+    cr_assert_eq(fp4_config_write(folder_file(folder, "config.json"), &c, FP4_F32), FP4_ERR_UNSUPPORTED, "it has no form for that");
     cr_assert_not_null(strstr(fp4_last_error(), "rope_freqs"));
     c.rope.divisor[1] = 0;
-    cr_assert_eq(fp4_config_write_json(folder_file(folder, "config.json"), &c), FP4_ERR_FORMAT);
+    cr_assert_eq(fp4_config_write(folder_file(folder, "config.json"), &c, FP4_F32), FP4_ERR_FORMAT);
     folder_remove(folder);
 }

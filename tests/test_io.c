@@ -78,7 +78,7 @@ static void check_config(const char *folder, const char *name) {
     config.add_bos = !config.add_bos;
     config.no_positions = config.arch == FP4_ARCH_WRITEUP_D;
     temporary(written, ".json");
-    must(fp4_config_write_json(written, &config));
+    must(fp4_config_write(written, &config, FP4_F32));
     must(fp4_config_read_json(written, &other));
     same_config(&config, &other, "written and read back");
     unlink(written);

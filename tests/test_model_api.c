@@ -324,7 +324,7 @@ Test(model_api, errors) {
         none[i] = -1;
     cr_assert_eq(fp4_model_logits(m, tokens, 0, 1, logits), FP4_ERR_ARG);
     cr_assert_eq(fp4_model_logits(m, tokens, N, N + 1, logits), FP4_ERR_ARG);
-    cr_assert_eq(fp4_model_loss(m, tokens, none, 1, N, &loss), FP4_ERR_ARG, "nothing counts");
+    cr_assert_eq(fp4_model_evaluate(m, tokens, none, 1, N, &loss, NULL), FP4_ERR_ARG, "nothing counts");
     cr_assert_eq(fp4_model_loss_backward(m, tokens, tokens, 1, N, 1, &loss), FP4_ERR_ARG, "no gradients yet");
     cr_assert_eq(fp4_model_generate(m, tokens, N, 600, NULL, -1, &total), FP4_ERR_ARG, "beyond the context");
     must(fp4_optimizer_create(m, &o));

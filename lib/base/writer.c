@@ -106,22 +106,12 @@ void fp4_writer_abandon(struct fp4_writer *w) {
     fp4_free(w);
 }
 
-fp4_status fp4_write_pieces(const char *path, const struct fp4_piece *pieces, size_t n_pieces) {
-    struct fp4_writer *w;
-    uint64_t total = 0;
-    for (size_t i = 0; i < n_pieces; i++)
-        total += pieces[i].bytes;
-    FP4_TRY(fp4_writer_open(path, total, &w));
-    for (size_t i = 0; i < n_pieces; i++) {
-        fp4_status status = fp4_writer_put(w, pieces[i].data, pieces[i].bytes);
-        if (status != FP4_OK) {
-            fp4_writer_abandon(w);
-            return status;
-        }
-    }
-    return fp4_writer_commit(w);
-}
-
 fp4_status fp4_write_file(const char *path, const void *data, size_t bytes) {
-    return fp4_write_pieces(path, &(struct fp4_piece){data, bytes}, 1);
+    struct fp4_writer *w;
+    FP4_TRY(fp4_writer_open(path, bytes, &w));
+    fp4_status status = fp4_writer_put(w, data, bytes);
+    if (status == FP4_OK)
+        return fp4_writer_commit(w);
+    fp4_writer_abandon(w);
+    return status;
 }

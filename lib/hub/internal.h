@@ -49,7 +49,6 @@ fp4_status hub_snapshot_model(const struct hub *h, const char *commit, char path
 struct hub_reply {
     long status; /* of HTTP; 0: none came */
     bool transient; /* a failure that may pass */
-    char what[160]; /* of that failure */
     char commit[41], etag[80], linked_etag[80], error_code[48], error_text[161];
     int64_t linked_size, length;        /* −1: not said */
     int64_t range_first, range_total;   /* of Content-Range, −1: none */

@@ -102,5 +102,3 @@ fp4_status fp4_config_write(const char *path, const struct fp4_config *c, enum f
     free(text);
     return status;
 }
-
-fp4_status fp4_config_write_json(const char *path, const struct fp4_config *config) { return fp4_config_write(path, config, FP4_F32); }

@@ -127,10 +127,3 @@ fp4_status fp4_stored_read(const struct fp4_stored *t, size_t first, size_t n, f
 fp4_status fp4_stored_to_f32(const struct fp4_stored *t, size_t first, size_t n, float *out) {
     return fp4_stored_read(t, first, n, out, NULL);
 }
-
-fp4_status fp4_stored_rows_to_f32(const struct fp4_stored *t, size_t first_row, size_t n_rows, float *out) {
-    size_t cols = t->n_dims ? t->shape[t->n_dims - 1] : 1, rows = cols ? t->elements / cols : 0;
-    if (first_row > rows || n_rows > rows - first_row)
-        return fp4_fail(FP4_ERR_ARG, "tensor %s: rows %zu … +%zu of %zu", t->name, first_row, n_rows, rows);
-    return fp4_stored_to_f32(t, first_row * cols, n_rows * cols, out);
-}

@@ -157,7 +157,7 @@ static int by_name(const void *a, const void *b) {
 fp4_status zip_open(const struct io_file *file, struct zip *z) {
     struct reader r = {file->path, file->map.data, file->map.size};
     struct directory d = {0};
-    *z = (struct zip){.path = file->path};
+    *z = (struct zip){0};
     FP4_TRY(find_directory(&r, &d));
     size_t n = (size_t)d.entries, at = (size_t)d.at;
     FP4_TRY(FP4_NEW(z->entries, n));

@@ -15,7 +15,6 @@ struct zip_entry {
 };
 
 struct zip {
-    const char *path; /* of the archive, for messages */
     struct zip_entry *entries; /* sorted by name, each name once */
     size_t n;
 };

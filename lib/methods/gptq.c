@@ -217,10 +217,8 @@ static fp4_status apply(struct fp4_model *m, const struct fp4_method_options *o,
     fp4_status status = FP4_OK;
     for (size_t s = 0; status == FP4_OK && s < o->n_sequences; s++)
         status = fp4_model_embed(m, o->calibration + s * o->length, o->length, g.hidden + s * o->length * config->n_embd);
-    for (size_t layer = 0; status == FP4_OK && layer < config->n_layer; layer++) {
+    for (size_t layer = 0; status == FP4_OK && layer < config->n_layer; layer++)
         status = quantize_block(&g, layer, result);
-        method_progress(o, (double)(layer + 1) / (double)config->n_layer);
-    }
     fp4_free(g.hidden);
     return status;
 }

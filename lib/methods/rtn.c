@@ -25,7 +25,6 @@ static fp4_status apply(struct fp4_model *m, const struct fp4_method_options *o,
         if (!fp4_quantizer_is_none(&o->weights))
             FP4_TRY(quantize_layer(m, linear, o, result));
         method_set_activations(linear, o);
-        method_progress(o, (double)(i + 1) / (double)fp4_model_n_linear(m));
     }
     return FP4_OK;
 }

@@ -257,8 +257,3 @@ void fp4_model_set_hook(struct fp4_model *m, fp4_linear_hook hook, void *context
     m->hook = hook;
     m->hook_context = context;
 }
-
-const char *fp4_linear_kind_name(enum fp4_linear_kind k) {
-    static const char *const names[] = {"q", "k", "v", "qkv", "o", "gate", "up", "down", "head", "project_in", "project_out"};
-    return (size_t)k < sizeof names / sizeof *names ? names[k] : "?";
-}

@@ -5,8 +5,8 @@ fp4_status fp4_head_begin(struct fp4_model *m, size_t R, const float *hidden, st
     const struct fp4_linear *l = &m->linear[m->head];
     FP4_TRY(fp4_weights_head(m));
     FP4_TRY(fp4_linear_hook_call(m, l, R, hidden));
-    FP4_TRY(fp4_linear_operand(m, l, FP4_FWD_X, R, hidden, SCRATCH_HEAD_X, SCRATCH_HEAD_X, &h->x));
-    return fp4_linear_operand(m, l, FP4_FWD_W, 0, m->params[l->param].data, SCRATCH_HEAD_W, SCRATCH_HEAD_W, &h->w);
+    FP4_TRY(fp4_linear_operand(m, l, FP4_FWD_X, R, hidden, SCRATCH_HEAD_X, &h->x));
+    return fp4_linear_operand(m, l, FP4_FWD_W, 0, m->params[l->param].data, SCRATCH_HEAD_W, &h->w);
 }
 
 fp4_status fp4_head_logits(struct fp4_model *m, const struct fp4_head *h, size_t first, size_t n, float *logits) {
@@ -107,10 +107,6 @@ fp4_status fp4_model_evaluate(struct fp4_model *m, const int32_t *inputs, const 
     return FP4_OK;
 }
 
-fp4_status fp4_model_loss(struct fp4_model *m, const int32_t *inputs, const int32_t *targets, size_t B, size_t T, double *loss) {
-    return fp4_model_evaluate(m, inputs, targets, B, T, loss, NULL);
-}
-
 /* The head's backward products for rows first … first+n−1 of R. Its weight and hidden states are quantized once, as whole tensors;
  * the gradient of the logits exists chunk by chunk, and so does its tensor scale. */
 static fp4_status head_backward(struct fp4_model *m, const struct fp4_prepared *w, const struct fp4_prepared *x, size_t first, size_t n,
@@ -118,11 +114,11 @@ static fp4_status head_backward(struct fp4_model *m, const struct fp4_prepared *
     const struct fp4_linear *l = &m->linear[m->head];
     struct fp4_prepared dy, rows = *x;
     size_t d = l->n_in;
-    FP4_TRY(fp4_linear_operand(m, l, FP4_DGRAD_DY, n, dlogits, SCRATCH_B, SCRATCH_B, &dy));
+    FP4_TRY(fp4_linear_operand(m, l, FP4_DGRAD_DY, n, dlogits, SCRATCH_B, &dy));
     FP4_TRY(m->be->gemm(false, w->transposed, n, d, l->n_out, 1.0f, dy.p, dy.ld, w->p, w->ld, 0.0f, m->arena.dhidden + first * d, d));
     if (l->policy.frozen_weight)
         return FP4_OK;
-    FP4_TRY(fp4_linear_operand(m, l, FP4_WGRAD_DY, n, dlogits, SCRATCH_B, SCRATCH_B, &dy));
+    FP4_TRY(fp4_linear_operand(m, l, FP4_WGRAD_DY, n, dlogits, SCRATCH_B, &dy));
     rows.p += rows.transposed ? first : first * rows.ld;
     return fp4_linear_weight_gradient(m, l, n, &dy, &rows);
 }
@@ -130,8 +126,8 @@ static fp4_status head_backward(struct fp4_model *m, const struct fp4_prepared *
 /* The head's operands of the backward products. */
 static fp4_status head_backward_begin(struct fp4_model *m, size_t R, struct fp4_prepared *w, struct fp4_prepared *x) {
     const struct fp4_linear *l = &m->linear[m->head];
-    FP4_TRY(fp4_linear_operand(m, l, FP4_DGRAD_W, 0, m->params[l->param].data, SCRATCH_HEAD_WT, SCRATCH_HEAD_WT, w));
-    return fp4_linear_operand(m, l, FP4_WGRAD_X, R, m->arena.hidden, SCRATCH_HEAD_XT, SCRATCH_HEAD_XT, x);
+    FP4_TRY(fp4_linear_operand(m, l, FP4_DGRAD_W, 0, m->params[l->param].data, SCRATCH_HEAD_WT, w));
+    return fp4_linear_operand(m, l, FP4_WGRAD_X, R, m->arena.hidden, SCRATCH_HEAD_XT, x);
 }
 
 static fp4_status need_grad(const struct fp4_model *m) {

@@ -123,7 +123,7 @@ struct fp4_prepared {
 };
 /* Operand `which` of a layer's product, quantized into scratch where its policy says so. */
 fp4_status fp4_linear_operand(struct fp4_model *m, const struct fp4_linear *l, enum fp4_operand which, size_t rows, const float *x,
-                              int scratch, int scratch_transposed, struct fp4_prepared *out);
+                              int scratch, struct fp4_prepared *out);
 /* y = x Wᵀ, or y += x Wᵀ; calls the hook first. */
 fp4_status fp4_linear_forward(struct fp4_model *m, const struct fp4_linear *l, size_t R, const float *x, float *y, bool add); /* with its bias */
 fp4_status fp4_linear_hook_call(struct fp4_model *m, const struct fp4_linear *l, size_t R, const float *x);

@@ -34,7 +34,7 @@ static enum fp4_operand address_of(const struct fp4_policy *p, enum fp4_operand 
 }
 
 fp4_status fp4_linear_operand(struct fp4_model *m, const struct fp4_linear *l, enum fp4_operand which, size_t rows, const float *x,
-                              int scratch, int scratch_transposed, struct fp4_prepared *out) {
+                              int scratch, struct fp4_prepared *out) {
     const struct fp4_quantizer *q = &l->policy.operand[which];
     bool weight = which == FP4_FWD_W || which == FP4_DGRAD_W;
     size_t cols = which == FP4_DGRAD_DY || which == FP4_WGRAD_DY ? l->n_out : l->n_in;
@@ -46,7 +46,7 @@ fp4_status fp4_linear_operand(struct fp4_model *m, const struct fp4_linear *l, e
     struct fp4_random random = {.seed = m->pass.seed, .stream = FP4_STREAM_ROUND, .step = m->pass.step,
                                 .layer = (uint32_t)(l - m->linear), .operand = (uint32_t)address_of(&l->policy, which)};
     float *y;
-    FP4_TRY(fp4_scratch(m, along_stored(q, which) ? scratch : scratch_transposed, rows * cols, &y));
+    FP4_TRY(fp4_scratch(m, scratch, rows * cols, &y));
     if (!along_stored(q, which)) {
         FP4_TRY(m->be->transpose(rows, cols, x, y));
         x = y;
@@ -80,8 +80,8 @@ fp4_status fp4_linear_hook_call(struct fp4_model *m, const struct fp4_linear *l,
 fp4_status fp4_linear_forward(struct fp4_model *m, const struct fp4_linear *l, size_t R, const float *x, float *y, bool add) {
     struct fp4_prepared a, b;
     FP4_TRY(fp4_linear_hook_call(m, l, R, x));
-    FP4_TRY(fp4_linear_operand(m, l, FP4_FWD_X, R, x, SCRATCH_A, SCRATCH_A, &a));
-    FP4_TRY(fp4_linear_operand(m, l, FP4_FWD_W, 0, m->params[l->param].data, SCRATCH_B, SCRATCH_B, &b));
+    FP4_TRY(fp4_linear_operand(m, l, FP4_FWD_X, R, x, SCRATCH_A, &a));
+    FP4_TRY(fp4_linear_operand(m, l, FP4_FWD_W, 0, m->params[l->param].data, SCRATCH_B, &b));
     FP4_TRY(m->be->gemm(false, true, R, l->n_out, l->n_in, 1.0f, a.p, a.ld, b.p, b.ld, add ? 1.0f : 0.0f, y, l->n_out));
     return l->bias == SIZE_MAX ? FP4_OK : m->be->add_bias(R, l->n_out, m->params[l->bias].data, y);
 }
@@ -111,12 +111,12 @@ fp4_status fp4_linear_backward(struct fp4_model *m, const struct fp4_linear *l, 
         FP4_TRY(fp4_grad_of(m, l->bias, &db));
         FP4_TRY(m->be->bias_backward(R, l->n_out, dy, db));
     }
-    FP4_TRY(fp4_linear_operand(m, l, FP4_DGRAD_DY, R, dy, SCRATCH_A, SCRATCH_A, &a));
-    FP4_TRY(fp4_linear_operand(m, l, FP4_DGRAD_W, 0, m->params[l->param].data, SCRATCH_B, SCRATCH_B, &b));
+    FP4_TRY(fp4_linear_operand(m, l, FP4_DGRAD_DY, R, dy, SCRATCH_A, &a));
+    FP4_TRY(fp4_linear_operand(m, l, FP4_DGRAD_W, 0, m->params[l->param].data, SCRATCH_B, &b));
     FP4_TRY(m->be->gemm(false, b.transposed, R, l->n_in, l->n_out, 1.0f, a.p, a.ld, b.p, b.ld, add ? 1.0f : 0.0f, dx, l->n_in));
     if (l->policy.frozen_weight)
         return FP4_OK;
-    FP4_TRY(fp4_linear_operand(m, l, FP4_WGRAD_DY, R, dy, SCRATCH_A, SCRATCH_A, &a));
-    FP4_TRY(fp4_linear_operand(m, l, FP4_WGRAD_X, R, x, SCRATCH_B, SCRATCH_B, &b));
+    FP4_TRY(fp4_linear_operand(m, l, FP4_WGRAD_DY, R, dy, SCRATCH_A, &a));
+    FP4_TRY(fp4_linear_operand(m, l, FP4_WGRAD_X, R, x, SCRATCH_B, &b));
     return fp4_linear_weight_gradient(m, l, R, &a, &b);
 }

@@ -142,21 +142,15 @@ void fp4_map_close(struct fp4_map *map);
 fp4_status fp4_read_file(const char *path, size_t limit, char **text, size_t *size);
 /* Writes through a temporary file in the same folder, fsync and rename: the name appears whole or not at all. */
 fp4_status fp4_write_file(const char *path, const void *data, size_t bytes);
-/* Same, of n pieces one after the other. */
-struct fp4_piece {
-    const void *data;
-    size_t bytes;
-};
-fp4_status fp4_write_pieces(const char *path, const struct fp4_piece *pieces, size_t n);
 /* Same, piece by piece. bytes: of the whole file where that is known, else 0; a disk with less room is FP4_ERR_IO before anything is written.
  * Commit gives the file its name, abandon leaves nothing behind (NULL is fine); either frees the writer, and so does a failed commit. */
 struct fp4_writer;
-/* The same check alone, for several files in a folder that is there. What it knows is an estimate: other programs write too. */
-fp4_status fp4_disk_room(const char *folder, uint64_t bytes);
 fp4_status fp4_writer_open(const char *path, uint64_t bytes, struct fp4_writer **out);
 fp4_status fp4_writer_put(struct fp4_writer *w, const void *data, size_t bytes);
 fp4_status fp4_writer_commit(struct fp4_writer *w);
 void fp4_writer_abandon(struct fp4_writer *w);
+/* The check for room alone, for several files in a folder that is there. What it knows is an estimate: other programs write too. */
+fp4_status fp4_disk_room(const char *folder, uint64_t bytes);
 /* mkdir -p. */
 fp4_status fp4_make_dirs(const char *path);
 

@@ -48,8 +48,6 @@ const char *fp4_checkpoint_file(const struct fp4_checkpoint *c, size_t i);
 fp4_status fp4_stored_to_f32(const struct fp4_stored *t, size_t first, size_t n, float *out);
 /* The same, and how many of the values are NaN or infinite. */
 fp4_status fp4_stored_read(const struct fp4_stored *t, size_t first, size_t n, float *out, size_t *nonfinite);
-/* Whole rows, a row being the last dimension: out [n_rows, row]. */
-fp4_status fp4_stored_rows_to_f32(const struct fp4_stored *t, size_t first_row, size_t n_rows, float *out);
 
 /* GGUF metadata. Scalars by key; false when absent or of another kind. */
 enum fp4_meta_kind { FP4_META_NONE, FP4_META_INT, FP4_META_FLOAT, FP4_META_BOOL, FP4_META_STRING, FP4_META_ARRAY };
@@ -142,6 +140,5 @@ fp4_status fp4_config_for(const char *path, const struct fp4_checkpoint *c, stru
 /* Writes config.json that fp4_config_read_json reads back (and transformers loads, but for the training write-up's net); dtype: of the weights
  * beside it, FP4_F32, FP4_F16 or FP4_BF16. */
 fp4_status fp4_config_write(const char *path, const struct fp4_config *config, enum fp4_dtype dtype);
-fp4_status fp4_config_write_json(const char *path, const struct fp4_config *config); /* FP4_F32 */
 
 #endif

@@ -10,8 +10,6 @@ struct fp4_method_options {
     size_t n_sequences, length;
     double damping;                            /* GPTQ: share of the mean diagonal */
     uint32_t seed;                             /* Hadamard signs */
-    void (*progress)(void *context, double share);
-    void *progress_context;
 };
 struct fp4_method_result {
     size_t packed_bytes;      /* measured: packed codes + scales of every quantized weight */

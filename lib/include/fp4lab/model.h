@@ -18,7 +18,6 @@ enum fp4_linear_kind {
     FP4_LIN_Q, FP4_LIN_K, FP4_LIN_V, FP4_LIN_QKV, FP4_LIN_O, FP4_LIN_GATE, FP4_LIN_UP, FP4_LIN_DOWN, FP4_LIN_HEAD,
     FP4_LIN_PROJECT_IN, FP4_LIN_PROJECT_OUT
 };
-const char *fp4_linear_kind_name(enum fp4_linear_kind k);
 
 /* Loads config and weights of a folder or GGUF file (weights become fp32 in the backend; GGUF's interleaved q/k rows are put
  * into the rotate-half order of the checkpoints' origin). */
@@ -122,9 +121,8 @@ double fp4_logits_entropy(const float *logits, size_t n_vocab, double temperatur
 fp4_status fp4_model_enable_grad(struct fp4_model *m); /* allocates gradients, zero */
 fp4_status fp4_model_zero_grad(struct fp4_model *m);
 /* Mean cross-entropy over B sequences of T tokens: inputs [B,T], targets [B,T] (−1: not counted); adds scale·gradient. */
-fp4_status fp4_model_loss(struct fp4_model *m, const int32_t *inputs, const int32_t *targets, size_t B, size_t T, double *loss);
 fp4_status fp4_model_loss_backward(struct fp4_model *m, const int32_t *inputs, const int32_t *targets, size_t B, size_t T, float scale, double *loss);
-/* Evaluation: mean loss and share of targets that are the argmax. */
+/* Evaluation: mean loss and share of the counted targets that are the argmax; either may be NULL. */
 fp4_status fp4_model_evaluate(struct fp4_model *m, const int32_t *inputs, const int32_t *targets, size_t B, size_t T, double *loss, double *accuracy);
 /* Entropy of the last position: *entropy = −Σ p·ln p, *loss = −Σ p·ln(p + 1e-8), gradient of the loss added. logits (host, [V], may be NULL):
  * the last position's before the step. */

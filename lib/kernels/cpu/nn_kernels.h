@@ -50,7 +50,6 @@ struct fp4_nn_kernels {
     /* y = u ≥ p ? x·scale : 0, u uniform; y == x allowed. */
     void (*drop)(size_t n, float p, float scale, const float *u, const float *x, float *y);
     void (*add)(size_t n, const float *x, float *y);                                             /* y += x */
-    void (*axpy)(size_t n, float a, const float *x, float *y);                                   /* y += a·x */
     void (*scale)(size_t n, float a, float *x);                                                  /* x *= a */
     float (*dot)(size_t n, const float *x, const float *y);
     /* Softmax of scale·s in place; columns n … width−1 become 0. The maximum of scale·s and the reciprocal of the sum are returned. */

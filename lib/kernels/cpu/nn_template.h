@@ -286,9 +286,6 @@ static void k_silu_mul_backward(size_t n, const float *gate, const float *up, co
 static void k_add(size_t n, const float *x, float *y) {
     EACH(i, m, n) store(y + i, m, load(y + i, m) + load(x + i, m));
 }
-static void k_axpy(size_t n, float a, const float *x, float *y) {
-    EACH(i, m, n) store(y + i, m, load(y + i, m) + splat(a) * load(x + i, m));
-}
 static void k_scale(size_t n, float a, float *x) {
     EACH(i, m, n) store(x + i, m, splat(a) * load(x + i, m));
 }
@@ -459,7 +456,6 @@ const struct fp4_nn_kernels NN_TABLE = {
     .silu_mul = k_silu_mul,
     .silu_mul_backward = k_silu_mul_backward,
     .add = k_add,
-    .axpy = k_axpy,
     .scale = k_scale,
     .dot = k_dot,
     .softmax = k_softmax,

@@ -40,8 +40,3 @@ void method_set_activations(struct fp4_linear *linear, const struct fp4_method_o
     linear->policy = (struct fp4_policy){0};
     linear->policy.operand[FP4_FWD_X] = o->activations;
 }
-
-void method_progress(const struct fp4_method_options *o, double share) {
-    if (o->progress)
-        o->progress(o->progress_context, share);
-}

@@ -16,8 +16,6 @@ fp4_status method_pack(const struct fp4_linear *linear, const struct fp4_method_
 fp4_status method_turn_back(const struct fp4_linear *linear, const struct fp4_method_options *o, float *values);
 /* The policy of a layer whose weights are baked: x quantized, w as it is. */
 void method_set_activations(struct fp4_linear *linear, const struct fp4_method_options *o);
-/* Reports progress when asked to. */
-void method_progress(const struct fp4_method_options *o, double share);
 
 /* ---- one scale block, element by element: for methods that round in sequence ---- */
 
