@@ -5,6 +5,7 @@
 
 #include "fp4lab/policy.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,6 +205,27 @@ Test(quantizer, arguments) {
     must(fp4_fake_quantize(&q, 4, 16, x, y, NULL));
     cr_assert_arr_eq(x, y, sizeof x);
     cr_assert_eq(fp4_quantize(&q, 4, 16, x, NULL, &packed), FP4_ERR_ARG);
+}
+
+/* The ends of the rules' bytes, as golden/formats/README.md has them; torchao 0.18.0 gives the same for floor and even. */
+Test(quantizer, mxfp4_bytes_at_the_ends) {
+    static const struct {
+        const char *spelling;
+        float largest;
+        int byte;
+    } cases[] = {{"mxfp4:floor", FLT_MAX, 252},     {"mxfp4:even", FLT_MAX, 253},      {"mxfp4:rceil", FLT_MAX, 253},
+                 {"mxfp4:even", 0x1.cp127f, 253},   {"mxfp4:even", 0x1.bffffep127f, 252}, {"mxfp4:rceil", 0x1.8p127f, 252},
+                 {"mxfp4:floor", 0x1p-124f, 1},     {"mxfp4:floor", 0x1p-125f, 0},     {"mxfp4:even", 0x1.cp-125f, 1},
+                 {"mxfp4:even", 0x1.bffffep-125f, 0}, {"mxfp4:rceil", 0x1p-149f, 0},   {"mxfp4:even", 0x1p-149f, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float x[32] = {[3] = -cases[i].largest};
+        struct fp4_quantizer q;
+        struct fp4_qtensor packed;
+        must(fp4_quantizer_parse(cases[i].spelling, &q));
+        must(fp4_quantize(&q, 1, 32, x, NULL, &packed));
+        cr_assert_eq(packed.scales[0], cases[i].byte, "%s of %a: %d", cases[i].spelling, (double)cases[i].largest, packed.scales[0]);
+        fp4_qtensor_free(&packed);
+    }
 }
 
 /* A short last block, and a partial tile, are blocks of their own: the same as that part quantized alone, given the same

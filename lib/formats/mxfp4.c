@@ -6,9 +6,11 @@
 
 typedef uint8_t (*rule)(float b);
 
-static uint8_t less_two(uint8_t byte) { return byte > 2 ? (uint8_t)(byte - 2) : 0; } /* 6 = 1.5·2^2 */
+/* The exponent less two: 6 = 1.5·2^2. */
+static uint8_t less_two(uint32_t exponent) { return (uint8_t)(exponent > 2 ? exponent - 2 : 0); }
 static uint8_t floor_rule(float b) { return less_two(fp4_e8m0_floor(b)); }
-static uint8_t even_rule(float b) { return less_two(fp4_e8m0_even(b)); }
+/* The exponent of fp4_e8m0_even, but not held at 254: from 1.75·2^127 on it is 255 and the byte 253, as in torchao. */
+static uint8_t even_rule(float b) { return less_two((fp4_bits(b) + (1u << 21)) >> 23); }
 static uint8_t rceil_rule(float b) {
     uint32_t bits = fp4_bits(b / 6.0f);
     return (uint8_t)((bits >> 23) + ((bits & 0x007fffffu) != 0));
