@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 Test(base, sizes_are_checked) {
@@ -131,6 +132,12 @@ Test(base, files_are_written_whole_and_folders_refused) {
     cr_assert_eq(fp4_read_file(path, 4, &text, &size), FP4_ERR_FORMAT);
     struct fp4_map map;
     cr_assert_eq(fp4_map_open(folder, &map), FP4_ERR_IO);
+    unlink(path);
+    struct stat there; /* a pipe stays one: nothing is renamed over it, or over a device */
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_eq(fp4_write_file(path, "hello", 5), FP4_ERR_IO);
+    cr_assert_not_null(strstr(fp4_last_error(), "not a regular file"), "%s", fp4_last_error());
+    cr_assert(stat(path, &there) == 0 && S_ISFIFO(there.st_mode));
     unlink(path);
     rmdir(folder);
 }

@@ -358,6 +358,7 @@ Test(export_gguf, a_gguf_files_tokenizer_is_copied_as_it_is) {
 
 /* Llama 2's tokenizer.model into a folder and into a GGUF file: as its tokenizer.json has it. */
 Test(export_gguf, a_sentencepiece_model_becomes_the_same_tokenizer) {
+    static const char config[] = "{\"add_bos_token\":true,\"model_max_length\":1000000000000000019884624838656}"; /* the length as published */
     char from[FOLDER_MAX], to[FOLDER_MAX];
     struct fp4_map model;
     struct fp4_config c = config_of(0);
@@ -367,6 +368,7 @@ Test(export_gguf, a_sentencepiece_model_becomes_the_same_tokenizer) {
     folder_make(from);
     folder_make(to);
     must(fp4_write_file(folder_file(from, "tokenizer.model"), model.data, model.size));
+    must(fp4_write_file(folder_file(from, "tokenizer_config.json"), config, strlen(config)));
     fp4_map_close(&model);
     c.n_vocab = 32000, c.n_embd = 32, c.head_dim = 8;
     must(fp4_model_create(&c, 1, fp4_backend_cpu(), &m));

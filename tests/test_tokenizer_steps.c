@@ -77,7 +77,8 @@ Test(tokenizer_steps, each_by_itself) {
 
 static const char opt_vocab[] = "{\"<s>\":0,\"<pad>\":1,\"</s>\":2,\"<unk>\":3,\"a\":4,\"b\":5,\"ab\":6,\"\xC4\xA0\":7,\"\xC4\xA0" "a\":8,\"<\":9,\">\":10,\"s\":11,\"/\":12}";
 static const char opt_config[] = "{\"bos_token\":{\"__type\":\"AddedToken\",\"content\":\"</s>\",\"lstrip\":false},\"eos_token\":{\"content\":\"</s>\"},"
-                                 "\"unk_token\":{\"content\":\"</s>\"},\"pad_token\":\"<pad>\",\"add_prefix_space\":false,\"add_bos_token\":true}";
+                                 "\"unk_token\":{\"content\":\"</s>\"},\"pad_token\":\"<pad>\",\"add_prefix_space\":false,\"add_bos_token\":true,"
+                                 "\"model_max_length\":1000000000000000019884624838656}"; /* as transformers writes one that has none */
 
 static fp4_status open_pair(const char *vocab, const char *merges, const char *config, struct fp4_tokenizer **t) {
     char folder[FOLDER_MAX];

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -33,13 +34,16 @@ fp4_status fp4_disk_room(const char *folder, uint64_t bytes) {
 
 static fp4_status begin(struct fp4_writer *w, const char *path, uint64_t bytes) {
     char temporary[4096];
+    struct stat there;
     int n = snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid());
     if (n < 0 || (size_t)n >= sizeof temporary)
         return fp4_fail(FP4_ERR_ARG, "%s: path too long", path);
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) /* a device or a pipe would lose its name to the file */
+        return fp4_fail(FP4_ERR_IO, "%s: is there, and is not a regular file; name a file", path);
     FP4_TRY(fp4_strdup(path, &w->path));
     w->fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->fd < 0)
-        return fp4_fail(FP4_ERR_IO, "%s: cannot create: %s", temporary, strerror(errno));
+        return fp4_fail(FP4_ERR_IO, "%s: cannot create: %s", path, strerror(errno));
     fp4_status status = fp4_strdup(temporary, &w->temporary);
     if (status != FP4_OK)
         unlink(temporary);

@@ -67,7 +67,7 @@ bool io_is_name(const void *bytes, size_t n);
 /* JSON of a file's bytes: duplicates, broken UTF-8, trailing text and nesting beyond Jansson's limit are errors that name the
  * file and the offset (counted from `origin`). Release with json_decref. */
 fp4_status io_json_parse(const char *path, size_t origin, const void *bytes, size_t n, json_t **out);
-/* A whole file, at most `limit` bytes. */
+/* A whole file, at most `limit` bytes. Integers become reals: transformers writes a model_max_length of 10^30 where a tokenizer has none. */
 fp4_status io_json_file(const char *path, size_t limit, json_t **out);
 /* A document into folder/name, atomically; flags as for json_dumps. json_watch() comes before the document is built: one that is not whole is
  * FP4_ERR_MEMORY. Takes the document. */

@@ -51,9 +51,9 @@ bool io_is_name(const void *bytes, size_t n) {
     return good;
 }
 
-fp4_status io_json_parse(const char *path, size_t origin, const void *bytes, size_t n, json_t **out) {
+static fp4_status parse(const char *path, size_t origin, const void *bytes, size_t n, size_t flags, json_t **out) {
     json_error_t error;
-    *out = json_parse(bytes, n, JSON_REJECT_DUPLICATES, &error);
+    *out = json_parse(bytes, n, JSON_REJECT_DUPLICATES | flags, &error);
     if (*out)
         return FP4_OK;
     size_t at = error.position > 0 ? (size_t)error.position : 0;
@@ -62,11 +62,13 @@ fp4_status io_json_parse(const char *path, size_t origin, const void *bytes, siz
     return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: broken JSON: %s", path, origin + at, error.text);
 }
 
+fp4_status io_json_parse(const char *path, size_t origin, const void *bytes, size_t n, json_t **out) { return parse(path, origin, bytes, n, 0, out); }
+
 fp4_status io_json_file(const char *path, size_t limit, json_t **out) {
     char *text;
     size_t n;
     FP4_TRY(fp4_read_file(path, limit, &text, &n));
-    fp4_status status = io_json_parse(path, 0, text, n, out);
+    fp4_status status = parse(path, 0, text, n, JSON_DECODE_INT_AS_REAL, out);
     fp4_free(text);
     return status;
 }

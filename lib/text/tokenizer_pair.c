@@ -15,13 +15,16 @@ struct files {
     struct tokenizer_part merges;
 };
 
+/* Integers are read as reals: nothing here needs them, and transformers writes a model_max_length of 10^30 where a tokenizer has none. */
+enum { ANY_NUMBER = JSON_DECODE_INT_AS_REAL };
+
 /* An object; NULL for a file that is absent. */
-static fp4_status parse(const char *folder, const char *file, const struct tokenizer_part *part, json_t **out) {
+static fp4_status parse(const char *folder, const char *file, const struct tokenizer_part *part, size_t flags, json_t **out) {
     json_error_t error;
     *out = NULL;
     if (!part->text)
         return FP4_OK;
-    *out = json_parse(part->text, part->n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    *out = json_parse(part->text, part->n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | flags, &error);
     if (json_is_object(*out))
         return FP4_OK;
     fp4_status status = *out ? fp4_fail(FP4_ERR_FORMAT, "%s/%s: no object", folder, file)
@@ -134,11 +137,11 @@ fp4_status tokenizer_read_pair(const char *folder, const struct tokenizer_pair *
     struct files f = {.merges = pair->merges};
     struct tokenizer_source s = {.path = folder};
     budget_begin(t->name, pair->merges.n, 0.25);
-    fp4_status status = parse(folder, "vocab.json", &pair->vocab, &f.vocab);
+    fp4_status status = parse(folder, "vocab.json", &pair->vocab, 0, &f.vocab);
     if (status == FP4_OK)
-        status = parse(folder, "tokenizer_config.json", &pair->config, &f.config);
+        status = parse(folder, "tokenizer_config.json", &pair->config, ANY_NUMBER, &f.config);
     if (status == FP4_OK)
-        status = parse(folder, "special_tokens_map.json", &pair->map, &f.map);
+        status = parse(folder, "special_tokens_map.json", &pair->map, ANY_NUMBER, &f.map);
     if (status == FP4_OK)
         status = build(t, &s, &f);
     tokenizer_source_free(&s);
@@ -188,7 +191,7 @@ fp4_status tokenizer_open_model_config(const char *folder, struct fp4_tokenizer 
     char *text;
     FP4_TRY(load(folder, "tokenizer_config.json", false, &text, &part.n));
     part.text = text;
-    fp4_status status = parse(folder, "tokenizer_config.json", &part, &config);
+    fp4_status status = parse(folder, "tokenizer_config.json", &part, ANY_NUMBER, &config);
     fp4_free(text);
     FP4_TRY(status);
     if (json_is_false(json_object_get(config, "add_bos_token")))
