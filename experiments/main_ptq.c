@@ -36,7 +36,7 @@ enum { N_ARMS = sizeof arms / sizeof *arms };
 
 struct workload {
     const char *model, *text;
-    size_t length;     /* tokens of a window */
+    size_t length;     /* tokens of a window, where the model's context has as many */
     size_t windows[3]; /* by profile; 0: not in it; ALL: all that the text holds */
 };
 enum { ALL = 1 << 30 };
@@ -64,7 +64,9 @@ static double seconds_a_token(const char *model) { return strcmp(model, "selftra
 
 struct evaluation {
     const struct workload *work;
-    const char *model; /* the workload's, or the user's path */
+    char model[1024];  /* the workload's, or the user's path */
+    size_t context;    /* of the model */
+    size_t length;     /* tokens of a window */
     size_t n_windows;
     struct ptq_text text;
     float *reference;  /* [n_windows, length, width]: final hidden states of the unquantized model */
@@ -76,8 +78,8 @@ struct payload {
 };
 struct ptq {
     struct run_options options;
-    struct evaluation evaluations[N_WORKLOADS];
-    struct payload payloads[N_WORKLOADS * N_ARMS];
+    struct evaluation *evaluations; /* N_WORKLOADS for each model */
+    struct payload *payloads;       /* N_ARMS for each evaluation */
     size_t n_evaluations, n_payloads;
     struct source source;            /* the model in memory; name "" when none */
     struct fp4_snapshot *original;
@@ -88,8 +90,13 @@ struct ptq {
     size_t calibration_first;
 };
 
-static const struct calibration_plan *calibration_of(const char *model) {
-    return &calibration_plans[strcmp(model, "selftrained") == 0];
+/* A window, or a calibration sequence, is never longer than the model's context. */
+static size_t within(size_t context, size_t length) { return length < context ? length : context; }
+
+static struct calibration_plan calibration_of(const char *model, size_t context) {
+    struct calibration_plan c = calibration_plans[strcmp(model, "selftrained") == 0];
+    c.length = within(context, c.length);
+    return c;
 }
 static bool needs_calibration(const struct arm *a) { return a->method && fp4_method_find(a->method)->needs_calibration; }
 
@@ -102,16 +109,16 @@ static void list_arms(FILE *out) {
 }
 
 static json_t *config_of(const struct ptq *s, const struct arm *a, const struct evaluation *e) {
-    const struct calibration_plan *c = calibration_of(e->model);
+    const struct calibration_plan c = calibration_of(e->model, e->context);
     const char *pin = fp4_documents_pin(e->work->text);
     json_t *config = json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:s}", "model", source_identity(e->model), "method",
                                a->method ? a->method : "none", "weights", a->weights, "activations", a->activations, "text",
-                               e->work->text, "text_sha256", pin ? pin : "", "window", (int)e->work->length, "windows",
+                               e->work->text, "text_sha256", pin ? pin : "", "window", (int)e->length, "windows",
                                e->n_windows == ALL ? json_string("all") : json_integer((json_int_t)e->n_windows), "perturbation", "embedding look-ups times 1 +- 2^-23, none in replicate 0");
     if (config && needs_calibration(a))
         json_object_set_new(config, "calibration",
-                            json_pack("{s:s, s:i, s:i, s:f}", "text", c->text, "sequences", (int)c->sequences[s->options.profile],
-                                      "length", (int)c->length, "damping", damping));
+                            json_pack("{s:s, s:i, s:i, s:f}", "text", c.text, "sequences", (int)c.sequences[s->options.profile],
+                                      "length", (int)c.length, "damping", damping));
     return config;
 }
 
@@ -120,7 +127,7 @@ static fp4_status add_trials(struct ptq *s, struct run_plan *plan, const struct 
     struct payload *p = &s->payloads[s->n_payloads++];
     *p = (struct payload){a, e};
     for (int r = 0; r < replicates; r++) {
-        double tokens = e->n_windows == ALL ? 290000 : (double)(e->n_windows * e->work->length);
+        double tokens = e->n_windows == ALL ? 290000 : (double)(e->n_windows * e->length);
         struct run_trial t = {.model = e->model, .arm = a->name, .item = e->work->text, .replicate = r, .config = config_of(s, a, e),
                               .estimate = tokens * seconds_a_token(e->model), .payload = p};
         if (!t.config)
@@ -146,7 +153,7 @@ static fp4_status note_text(struct run_plan *plan, const char *name, bool *there
 }
 
 /* Adds an evaluation of `model` on a workload's text when the profile has it and both can be had. */
-static fp4_status add_evaluation(struct ptq *s, struct run_plan *plan, const struct workload *w, const char *model) {
+static fp4_status add_evaluation(struct ptq *s, struct run_plan *plan, const struct workload *w, const char *model, size_t context) {
     size_t windows = w->windows[s->options.profile];
     bool there;
     if (windows == 0 && !s->options.items && !s->options.model)
@@ -154,8 +161,11 @@ static fp4_status add_evaluation(struct ptq *s, struct run_plan *plan, const str
     if (!run_selected(s->options.items, w->text))
         return FP4_OK;
     FP4_TRY(note_text(plan, w->text, &there));
-    if (there)
-        s->evaluations[s->n_evaluations++] = (struct evaluation){.work = w, .model = model, .n_windows = windows ? windows : 1};
+    if (!there)
+        return FP4_OK;
+    struct evaluation *e = &s->evaluations[s->n_evaluations++];
+    *e = (struct evaluation){.work = w, .context = context, .length = within(context, w->length), .n_windows = windows ? windows : 1};
+    snprintf(e->model, sizeof e->model, "%s", model);
     return FP4_OK;
 }
 
@@ -167,15 +177,16 @@ enum { TEXT_BYTES = 32 << 20 };  /* the longest text, its tokens and where its d
 enum { TOKENS_OF_ALL = 290000 }; /* where a workload takes all windows of a text: WikiText-2's test split by small vocabularies */
 
 /* What the planned arms need of a model at the most: hidden states of the unquantized model on every text, and of the calibration tokens. */
-static struct fp4_use use_of(const struct ptq *s, const char *model, size_t width, size_t n_embd) {
-    const struct calibration_plan *c = calibration_of(model);
+static struct fp4_use use_of(const struct ptq *s, const char *model, const struct fp4_config *config) {
+    const struct calibration_plan c = calibration_of(model, config->n_ctx);
+    size_t width = config->n_word ? config->n_word : config->n_embd;
     struct fp4_use use = {.reference = true, .snapshot = true, .other = TEXT_BYTES};
     for (size_t i = 0; i < s->n_evaluations; i++) {
         const struct evaluation *e = &s->evaluations[i];
         if (strcmp(e->model, model) != 0)
             continue;
-        use.tokens = e->work->length > use.tokens ? e->work->length : use.tokens;
-        use.other += (e->n_windows == ALL ? TOKENS_OF_ALL : e->n_windows * e->work->length) * width * sizeof(float);
+        use.tokens = e->length > use.tokens ? e->length : use.tokens;
+        use.other += (e->n_windows == ALL ? TOKENS_OF_ALL : e->n_windows * e->length) * width * sizeof(float);
     }
     for (size_t a = 0; a < N_ARMS; a++) {
         if (!is_planned(s, &arms[a]))
@@ -185,29 +196,43 @@ static struct fp4_use use_of(const struct ptq *s, const char *model, size_t widt
         use.hessians = use.hessians || needs_calibration(&arms[a]);
     }
     if (use.hessians) {
-        use.tokens = c->length > use.tokens ? c->length : use.tokens;
-        use.other += c->sequences[s->options.profile] * c->length * n_embd * sizeof(float);
+        use.tokens = c.length > use.tokens ? c.length : use.tokens;
+        use.other += c.sequences[s->options.profile] * c.length * config->n_embd * sizeof(float);
     }
     return use;
 }
 
-static fp4_status plan_memory(struct ptq *s, const char *model, struct fp4_use *use) {
-    struct fp4_config config;
-    FP4_TRY(source_config(model, &config));
-    *use = use_of(s, model, config.n_word ? config.n_word : config.n_embd, config.n_embd);
-    return FP4_OK;
+/* A model whose context is short is scored, and calibrated, in windows of its context: said once, and in the manifest for every model. */
+static fp4_status note_windows(const struct ptq *s, struct run_plan *plan) {
+    json_t *windows = json_array();
+    for (size_t i = 0; i < s->n_evaluations; i++) {
+        const struct evaluation *e = &s->evaluations[i];
+        if (e->length < e->work->length)
+            fp4_warn("%s: its context is %zu tokens: windows of %s have %zu, not %zu", e->model, e->context, e->work->text, e->length, e->work->length);
+        json_array_append_new(windows, json_pack("{s:s, s:s, s:I, s:I, s:I}", "model", e->model, "item", e->work->text, "context", (json_int_t)e->context,
+                                                 "window", (json_int_t)e->length, "calibration", (json_int_t)calibration_of(e->model, e->context).length));
+    }
+    return run_setting(plan, "windows", windows);
 }
 
 static fp4_status plan_model(struct ptq *s, struct run_plan *plan, const char *model) {
     bool there, own = strcmp(model, "selftrained") == 0;
     size_t first = s->n_evaluations;
-    FP4_TRY(source_note(plan, model, &there));
-    for (size_t w = 0; there && w < N_WORKLOADS; w++)
+    struct fp4_config config;
+    struct source words;
+    FP4_TRY(source_plan(plan, &s->options, model, &there));
+    if (!there)
+        return FP4_OK;
+    FP4_TRY(source_config(model, &config));
+    FP4_TRY(source_words(model, &words)); /* a model without its tokenizer is known before the work begins */
+    source_close(&words);
+    if (config.n_ctx < 2)
+        return fp4_fail(FP4_ERR_ARG, "%s: its context is one token, which leaves nothing to predict; take another model", model);
+    for (size_t w = 0; w < N_WORKLOADS; w++)
         if ((strcmp(workloads[w].model, "selftrained") == 0) == own)
-            FP4_TRY(add_evaluation(s, plan, &workloads[w], model));
+            FP4_TRY(add_evaluation(s, plan, &workloads[w], model, config.n_ctx));
     if (s->n_evaluations > first) {
-        struct fp4_use use;
-        FP4_TRY(plan_memory(s, model, &use));
+        struct fp4_use use = use_of(s, model, &config);
         FP4_TRY(source_memory(plan, model, s->options.load.weights_in, &use));
     }
     for (size_t a = 0; a < N_ARMS; a++)
@@ -229,11 +254,21 @@ static fp4_status plan_all(struct run_options *o, struct run_plan *plan, void **
     FP4_TRY(FP4_NEW(s, 1));
     *state = s;
     s->options = *o;
-    if (o->model)
-        return plan_model(s, plan, o->model);
-    if (o->profile != FP4_PROFILE_SMOKE || o->items)
+    size_t models = 2;
+    for (const char *p = o->model; p && (p = strchr(p, ',')); p++)
+        models++;
+    FP4_TRY(FP4_NEW(s->evaluations, models * N_WORKLOADS));
+    FP4_TRY(FP4_NEW(s->payloads, models * N_WORKLOADS * N_ARMS));
+    for (const char *list = o->model; list;) {
+        char name[1024];
+        FP4_TRY(source_next(&list, name));
+        FP4_TRY(plan_model(s, plan, name));
+    }
+    if (!o->model && (o->profile != FP4_PROFILE_SMOKE || o->items))
         FP4_TRY(plan_model(s, plan, "smollm2"));
-    return plan_model(s, plan, "selftrained");
+    if (!o->model)
+        FP4_TRY(plan_model(s, plan, "selftrained"));
+    return note_windows(s, plan);
 }
 
 /* ---- running ---- */
@@ -257,9 +292,10 @@ static fp4_status use_model(struct ptq *s, const char *model) {
     if (strcmp(s->source.name, model) == 0)
         return FP4_OK;
     struct fp4_load load = s->options.load;
-    struct fp4_use use;
+    struct fp4_config config;
     close_model(s);
-    FP4_TRY(plan_memory(s, model, &use));
+    FP4_TRY(source_config(model, &config));
+    struct fp4_use use = use_of(s, model, &config);
     load.use = &use;
     FP4_TRY(source_open(model, &load, &s->source));
     return fp4_model_snapshot(s->source.model, &s->original);
@@ -277,7 +313,7 @@ static fp4_status restore(struct ptq *s) {
 
 /* Opens the text and computes the unquantized model's hidden states on it. */
 static fp4_status use_evaluation(struct ptq *s, struct evaluation *e) {
-    size_t length = e->work->length, width = fp4_model_width(s->source.model), first;
+    size_t length = e->length, width = fp4_model_width(s->source.model), first;
     if (!e->open) {
         FP4_TRY(ptq_text_open(&s->source, e->work->text, &e->text));
         e->open = true;
@@ -321,13 +357,13 @@ static fp4_status use_arm(struct ptq *s, const struct arm *a) {
         s->applied = a;
         return FP4_OK;
     }
-    const struct calibration_plan *c = calibration_of(s->source.name);
-    struct fp4_method_options o = {.n_sequences = c->sequences[s->options.profile], .length = c->length, .damping = damping};
+    const struct calibration_plan c = calibration_of(s->source.name, fp4_model_config(s->source.model)->n_ctx);
+    struct fp4_method_options o = {.n_sequences = c.sequences[s->options.profile], .length = c.length, .damping = damping};
     int32_t *tokens = NULL;
     FP4_TRY(fp4_quantizer_parse(a->weights, &o.weights));
     FP4_TRY(fp4_quantizer_parse(a->activations, &o.activations));
     if (needs_calibration(a))
-        FP4_TRY(calibration_tokens(s, c, o.n_sequences, &tokens));
+        FP4_TRY(calibration_tokens(s, &c, o.n_sequences, &tokens));
     o.calibration = tokens;
     double start = fp4_now();
     fp4_status status = fp4_method_find(a->method)->apply(s->source.model, &o, &s->result);
@@ -352,7 +388,7 @@ struct scores {
 };
 
 static fp4_status score_windows(struct ptq *s, struct evaluation *e, struct scores *x) {
-    size_t length = e->work->length, width = fp4_model_width(s->source.model), first;
+    size_t length = e->length, width = fp4_model_width(s->source.model), first;
     for (size_t w = 0; w < e->n_windows; w++) {
         struct fp4_score score = {.nll = x->nll, .kl = x->kl, .top1 = x->top1, .reference = e->reference + w * length * width};
         FP4_TRY(ptq_text_window(&e->text, w, e->n_windows, length, &first));
@@ -395,7 +431,7 @@ static fp4_status describe(const struct ptq *s, const struct evaluation *e, stru
                                                       (json_int_t)x->document[d].top1));
     double mean = x->total.nll / (double)n;
     json_t *part = json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:I, s:I, s:I, s:I}", "windows", (json_int_t)e->n_windows,
-                             "window", (json_int_t)e->work->length, "n_tokens", (json_int_t)n, "nll_mean", mean, "ppl", exp(mean), "kl_mean",
+                             "window", (json_int_t)e->length, "n_tokens", (json_int_t)n, "nll_mean", mean, "ppl", exp(mean), "kl_mean",
                              x->total.kl / (double)n, "kl_median", quantile(x->all_kl, n, 0.5), "kl_p99", quantile(x->all_kl, n, 0.99),
                              "top1", (double)x->total.top1 / (double)n, "clusters", clusters, "packed_bytes",
                              (json_int_t)s->result.packed_bytes, "unquantized_bytes", (json_int_t)s->result.unquantized_bytes,
@@ -406,10 +442,10 @@ static fp4_status describe(const struct ptq *s, const struct evaluation *e, stru
     }
     json_decref(part);
     if (s->calibration_sha256[0]) {
-        const struct calibration_plan *c = calibration_of(s->source.name);
+        const struct calibration_plan c = calibration_of(e->model, e->context);
         json_object_set_new(outcome, "calibration",
-                            json_pack("{s:s, s:I, s:I, s:s}", "text", c->text, "first", (json_int_t)s->calibration_first, "n",
-                                      (json_int_t)(c->length * c->sequences[s->options.profile]), "sha256", s->calibration_sha256));
+                            json_pack("{s:s, s:I, s:I, s:s}", "text", c.text, "first", (json_int_t)s->calibration_first, "n",
+                                      (json_int_t)(c.length * c.sequences[s->options.profile]), "sha256", s->calibration_sha256));
     }
     return FP4_OK;
 }
@@ -422,7 +458,7 @@ static fp4_status trial(void *state, const struct run_trial *t, json_t *outcome,
     FP4_TRY(use_evaluation(s, e));
     FP4_TRY(use_arm(s, p->arm));
     fp4_model_set_pass(s->source.model, &(struct fp4_pass){.replicate = (uint32_t)t->replicate});
-    size_t length = e->work->length;
+    size_t length = e->length;
     struct scores x = {0};
     double start = fp4_now();
     fp4_status status = FP4_NEW(x.nll, length);
@@ -447,14 +483,20 @@ static fp4_status trial(void *state, const struct run_trial *t, json_t *outcome,
 }
 
 static void close_state(void *state) {
-    close_model(state);
-    fp4_free(state);
+    struct ptq *s = state;
+    close_model(s);
+    fp4_free(s->evaluations);
+    fp4_free(s->payloads);
+    fp4_free(s);
 }
 
 int main(int argc, char **argv) {
     static const struct run_experiment ptq = {
         .name = "ptq",
-        .summary = "which post-training method makes W4A4 accurate?",
+        .summary = "Which post-training method makes 4-bit weights and activations accurate?",
+        .models = "models, comma-separated: smollm2, selftrained, a path, or ORG/NAME of a hub (default: the profile's)",
+        .notes = "Windows of a text, and calibration sequences, are as long as the model's context where that is less than the profile's; config and manifest\n"
+                 "have the lengths. Nothing here depends on --seed: replicates are perturbations, addressed by their number.",
         .list_arms = list_arms,
         .plan = plan_all,
         .trial = trial,

@@ -134,10 +134,10 @@ static fp4_status note_inputs(struct train *s, struct run_plan *plan, bool *bibl
     if (status != FP4_OK || !s->setup.tokenizer)
         return status;
     char path[1024], sha256[65];
-    if (source_find("smollm2", path, sha256) == FP4_OK)
+    s->setup.tokenizer = !s->options.offline && source_find("smollm2", path, sha256) == FP4_OK;
+    if (s->setup.tokenizer)
         return fp4_tokenizer_open(path, &s->tokenizer);
-    s->setup.tokenizer = false;
-    return run_missing(plan, "smollm2", fp4_last_error());
+    return run_missing(plan, "smollm2", s->options.offline ? "the run was asked to use no downloaded input" : fp4_last_error());
 }
 
 /* Of the planned item with the largest vocabulary. The data: tokens of both kinds, as 32-bit ids with their targets. */
@@ -260,7 +260,8 @@ static void close_state(void *state) {
 int main(int argc, char **argv) {
     static const struct run_experiment train = {
         .name = "train",
-        .summary = "can a model be trained in FP4?",
+        .summary = "Can a model be trained in FP4?",
+        .models = "the net of the training write-up, writeup_d, is the only one: training starts from random weights",
         .saves = "write the nets that this run trains into FOLDER/ARM-ITEM-SEED, with their tokenizers",
         .list_arms = list_arms,
         .plan = plan_all,

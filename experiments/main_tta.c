@@ -66,15 +66,42 @@ static fp4_status add_trials(struct tta_state *s, struct run_plan *plan, const c
     return FP4_OK;
 }
 
+/* A prompt and its answer must fit into the model's context: known before anything is run. */
+static fp4_status check_prompts(const struct tta_state *s, const struct source *words, size_t context) {
+    for (int number = 1; words->tokenizer && number <= TTA_ITEMS; number++) {
+        int32_t *prompt = NULL, *expected = NULL;
+        size_t n_prompt, n_expected = 0;
+        char item[12];
+        snprintf(item, sizeof item, "%d", number);
+        if (!run_selected(s->options.items ? s->options.items : scale_of(s->options.profile, false).items, item))
+            continue;
+        fp4_status status = source_prompt(words, tta_items[number - 1].prompt, &prompt, &n_prompt);
+        if (status == FP4_OK)
+            status = source_tokenize(words, tta_items[number - 1].expected, &expected, &n_expected);
+        fp4_free(prompt);
+        fp4_free(expected);
+        FP4_TRY(status);
+        if (n_prompt + n_expected > context)
+            return fp4_fail(FP4_ERR_ARG, "%s: prompt %d and its answer are %zu tokens, its context is %zu; name the items that fit with --items", words->name, number,
+                            n_prompt + n_expected, context);
+    }
+    return FP4_OK;
+}
+
 /* Prompt by prompt, so that a matched arm follows the adaptation that it is matched to; arms with an untied head come last: they need
  * the weights in another shape. */
 static fp4_status plan_model(struct tta_state *s, struct run_plan *plan, const char *model) {
     struct scale scale = scale_of(s->options.profile, strcmp(model, "selftrained") == 0);
     FP4_TRY(source_memory(plan, model, s->options.load.weights_in, &tta_use));
     struct fp4_config config;
+    struct source words;
     FP4_TRY(source_config(model, &config));
     struct tta_work facts = {.dropout = config.dropout > config.attention_dropout ? config.dropout : config.attention_dropout};
-    FP4_TRY(source_begins(model, &facts.begins));
+    FP4_TRY(source_words(model, &words));
+    facts.begins = source_begins(&words);
+    fp4_status status = check_prompts(s, &words, config.n_ctx);
+    source_close(&words);
+    FP4_TRY(status);
     for (int untied = 0; untied < 2; untied++)
         for (int number = 1; number <= TTA_ITEMS; number++)
             for (size_t a = 0; a < tta_n_arms; a++)
@@ -96,35 +123,24 @@ static fp4_status check_lists(const struct run_options *o) {
     return run_check("item", o->items, items, TTA_ITEMS);
 }
 
-static fp4_status plan_named(struct tta_state *s, struct run_plan *plan, const char *model, bool required) {
-    bool there = true;
-    if (s->options.offline && strcmp(model, "smollm2") == 0)
-        return required ? fp4_fail(FP4_ERR_ARG, "--model smollm2 is a downloaded input; leave out --offline")
-                        : run_missing(plan, model, "the run was asked to use no downloaded input");
-    FP4_TRY(source_note(plan, model, &there));
-    if (there)
-        return plan_model(s, plan, model);
-    return required ? fp4_fail(FP4_ERR_IO, "%s", fp4_last_error()) : FP4_OK;
+static fp4_status plan_named(struct tta_state *s, struct run_plan *plan, const char *model) {
+    bool there;
+    FP4_TRY(source_plan(plan, &s->options, model, &there));
+    return there ? plan_model(s, plan, model) : FP4_OK;
 }
 
 static fp4_status plan_models(struct tta_state *s, struct run_plan *plan) {
     const char *list = s->options.model;
     if (!list) {
-        FP4_TRY(plan_named(s, plan, "selftrained", false));
-        return plan_named(s, plan, "smollm2", false);
+        FP4_TRY(plan_named(s, plan, "selftrained"));
+        return plan_named(s, plan, "smollm2");
     }
-    for (;; list++) {
+    while (list) {
         char name[1024];
-        size_t n = strcspn(list, ",");
-        if (n == 0 || n >= sizeof name)
-            return fp4_fail(FP4_ERR_ARG, "--model %s: name smollm2, selftrained or the path of a checkpoint", s->options.model);
-        memcpy(name, list, n);
-        name[n] = 0;
-        FP4_TRY(plan_named(s, plan, name, true));
-        list += n;
-        if (!*list)
-            return FP4_OK;
+        FP4_TRY(source_next(&list, name));
+        FP4_TRY(plan_named(s, plan, name));
     }
+    return FP4_OK;
 }
 
 static fp4_status plan_settings(struct run_plan *plan) {
@@ -172,6 +188,7 @@ int main(int argc, char **argv) {
     static const struct run_experiment tta = {
         .name = "tta",
         .summary = "Test-time adaptation by entropy minimisation, in fp32 and in FP4, with its controls.",
+        .models = "models, comma-separated: smollm2, selftrained, a path, or ORG/NAME of a hub (default: the profile's)",
         .list_arms = list_arms,
         .plan = plan_tta,
         .prepare = prepare,

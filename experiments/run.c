@@ -157,6 +157,24 @@ static fp4_status dry_run(struct running *r) {
     return run_plan_fits(r->plan, r->options);
 }
 
+/* A command that asks for nothing that there is has not done what was asked. */
+static fp4_status some_trials(const struct run_plan *plan) {
+    const json_t *missing = json_array_get(plan->missing, 0);
+    if (plan->n)
+        return FP4_OK;
+    return missing ? fp4_fail(FP4_ERR_ARG, "no trial is left without %s: %s", json_string_value(json_object_get(missing, "name")),
+                              json_string_value(json_object_get(missing, "why")))
+                   : fp4_fail(FP4_ERR_ARG, "no trial has this --model, --arms and --items together; --dry-run without one of them lists what there is");
+}
+
+/* Output that was not written (a full disk, say) must not look like success. */
+static bool written(const char *program) {
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return true;
+    fprintf(stderr, "%s: standard output: cannot write; look for a full disk or a closed pipe\n", program);
+    return false;
+}
+
 static void warn(void *context, const char *message) {
     fprintf(stderr, "%s: warning: %s\n", (const char *)context, message);
 }
@@ -166,7 +184,7 @@ int run_main(const struct run_experiment *e, int argc, char **argv) {
     char folder[64];
     enum run_action action = run_options_parse(e, argc, argv, &options, folder);
     if (action != RUN_GO)
-        return action == RUN_EXIT_OK ? 0 : 2;
+        return action == RUN_EXIT_OK && written(e->name) ? 0 : 2;
     json_watch();
     catch_signals(e->name);
     fp4_set_warning_handler(warn, (void *)(uintptr_t)e->name);
@@ -178,6 +196,8 @@ int run_main(const struct run_experiment *e, int argc, char **argv) {
     if (status == FP4_OK)
         status = e->plan(&options, &plan, &state);
     if (status == FP4_OK)
+        status = some_trials(&plan);
+    if (status == FP4_OK)
         status = options.dry_run ? dry_run(&r) : run_rest(&r, state);
     if (status != FP4_OK)
         fprintf(stderr, "%s: %s\n", e->name, fp4_last_error());
@@ -188,5 +208,5 @@ int run_main(const struct run_experiment *e, int argc, char **argv) {
     if (state)
         e->close(state);
     run_plan_end(&plan);
-    return status == FP4_OK && r.n_done == r.n ? 0 : 2;
+    return status == FP4_OK && r.n_done == r.n && written(e->name) ? 0 : 2;
 }

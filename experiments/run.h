@@ -50,7 +50,9 @@ struct run_trial {
 /* The experiment, handed to run_main. */
 struct run_experiment {
     const char *name, *summary;
+    const char *models;        /* what --model takes, for --help */
     const char *saves;         /* what --save keeps, for --help; NULL: there is no --save */
+    const char *notes;         /* the end of --help; NULL: none */
     /* Prints one line an arm: name and what it is. */
     void (*list_arms)(FILE *out);
     /* Checks arms and items, loads what is needed to enumerate, calls run_add for every trial in a fixed order. */

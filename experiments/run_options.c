@@ -7,14 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_SEED = 2000000000, MAX_SEEDS = 100000 }; /* together below 2^31: a trial's seed is an int */
+
 static const char *const profiles[] = {"smoke", "default", "full"};
 
 const char *run_profile_name(enum fp4_profile profile) { return profiles[profile]; }
 
 static void print_help(const struct run_experiment *e) {
     printf("usage: %s [OPTION]...\n%s\n\n", e->name, e->summary);
-    fputs("  --model NAMES      models, comma-separated: by name, path, or ORG/NAME of a hub (default: the profile's)\n"
-          "  --arms NAMES       arms, comma-separated (default: the profile's; see --list-arms)\n"
+    printf("  --model NAMES      %s\n", e->models);
+    fputs("  --arms NAMES       arms, comma-separated (default: the profile's; see --list-arms)\n"
           "  --items NAMES      items, comma-separated (default: the profile's)\n"
           "  --seeds N          seeds or replicates of each trial that uses randomness (default: the profile's)\n"
           "  --profile NAME     smoke, default or full (default: default)\n"
@@ -22,18 +24,22 @@ static void print_help(const struct run_experiment *e) {
           "  --threads N        threads (default: all processors); results do not depend on it\n"
           "  --out FOLDER       where results go (default: out/PROFILE)\n"
           "  --seed N           base seed of all randomness (default: 1)\n"
-          "  --offline          use no downloaded input\n"
+          "  --offline          download nothing, and leave out smollm2; texts that are there are used\n"
           "  --dry-run          list the trials, an estimate of their time and the memory that they need, run nothing\n"
           "  --weights-in PLACE memory, file (converted when used; the same bits) or auto (default)\n"
           "  --ignore-memory    go on where the memory that is needed is not there\n"
           "  --allow-nonfinite  go on with a checkpoint that holds NaN or infinity\n"
-          "  --list-arms        list the arms\n"
-          "  --help, --version\n",
+          "  --list-arms        list the arms\n",
           stdout);
     if (e->saves)
         printf("  --save FOLDER      %s\n", e->saves);
-    putchar('\n');
-    printf("Results are appended to FOLDER/%s.jsonl, one line a trial. The same command continues an interrupted run.\n", e->name);
+    puts("  --help             this text\n"
+         "  --version          the version\n");
+    if (e->notes)
+        puts(e->notes);
+    printf("Results are appended to FOLDER/%s.jsonl (with --shard, %s.shard-I-of-N.jsonl), one line of JSON a trial; experiments/SCHEMA.md says what a\n"
+           "line holds. The same command continues an interrupted run. Exit status: 0 done, 2 an error or a run that was stopped.\n",
+           e->name, e->name);
 }
 
 static bool parse_number(const char *text, long low, long high, long *out) {
@@ -119,7 +125,7 @@ static fp4_status take_option(int option, const char *text, struct run_options *
     case OPT_NONFINITE: o->load.refuse_nonfinite = false; return FP4_OK;
     case OPT_LIST: o->list_arms = true; return FP4_OK;
     case OPT_SEEDS:
-        FP4_TRY(number_option("seeds", text, 1, 100000, &v));
+        FP4_TRY(number_option("seeds", text, 1, MAX_SEEDS, &v));
         o->seeds = (int)v;
         return FP4_OK;
     case OPT_THREADS:
@@ -127,18 +133,26 @@ static fp4_status take_option(int option, const char *text, struct run_options *
         o->threads = (int)v;
         return FP4_OK;
     case OPT_SEED:
-        FP4_TRY(number_option("seed", text, 0, (long)UINT32_MAX, &v));
+        FP4_TRY(number_option("seed", text, 0, MAX_SEED, &v));
         o->seed = (uint32_t)v;
         return FP4_OK;
     default: return fp4_fail(FP4_ERR_ARG, "see --help");
     }
 }
 
+/* One line about what getopt_long does not understand: it permutes, and what it looked at last is before optind. */
+static fp4_status refused(int option, int argc, char **argv) {
+    const char *what = optind > 0 && optind <= argc ? argv[optind - 1] : "option";
+    return option == ':' ? fp4_fail(FP4_ERR_ARG, "%s: needs a value; see --help", what)
+                         : fp4_fail(FP4_ERR_ARG, "%s: unknown or ambiguous option, or a value where none is taken; see --help", what);
+}
+
 enum run_action run_options_parse(const struct run_experiment *e, int argc, char **argv, struct run_options *o, char folder[64]) {
     *o = (struct run_options){.program = e->name, .profile = FP4_PROFILE_DEFAULT, .shard = 1, .n_shards = 1, .seed = 1, .load.refuse_nonfinite = true};
     optind = 0; /* glibc: start afresh, tests parse more than once */
+    opterr = 0;
     int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         if (option == OPT_HELP) {
             print_help(e);
             return RUN_EXIT_OK;
@@ -147,11 +161,7 @@ enum run_action run_options_parse(const struct run_experiment *e, int argc, char
             printf("%s (fp4lab) %s\n", e->name, FP4_VERSION);
             return RUN_EXIT_OK;
         }
-        if (option == '?') { /* getopt has said what is wrong */
-            fprintf(stderr, "%s: see --help\n", e->name);
-            return RUN_EXIT_ERROR;
-        }
-        if (take_option(option, optarg, o) != FP4_OK) {
+        if ((option == '?' || option == ':' ? refused(option, argc, argv) : take_option(option, optarg, o)) != FP4_OK) {
             fprintf(stderr, "%s: %s\n", e->name, fp4_last_error());
             return RUN_EXIT_ERROR;
         }

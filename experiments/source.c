@@ -51,7 +51,7 @@ json_t *source_identity(const char *name) {
     return *found.repo ? json_pack("{s:s,s:s,s:s}", "repo", found.repo, "commit", found.commit, "sha256", sha256) : json_pack("{s:s}", "sha256", sha256);
 }
 
-fp4_status source_note(struct run_plan *plan, const char *name, bool *there) {
+static fp4_status note(struct run_plan *plan, const char *name, bool *there) {
     char path[1024], sha256[65];
     *there = true;
     if (is_selftrained(name)) {
@@ -65,6 +65,26 @@ fp4_status source_note(struct run_plan *plan, const char *name, bool *there) {
     if (status == FP4_ERR_FORMAT || !is_smollm2(name)) /* a wrong file, or one that the user named, is not a missing default */
         return status;
     return run_missing(plan, name, fp4_last_error());
+}
+
+fp4_status source_plan(struct run_plan *plan, const struct run_options *o, const char *name, bool *there) {
+    if (o->offline && is_smollm2(name)) {
+        *there = false;
+        return o->model ? fp4_fail(FP4_ERR_ARG, "--model smollm2 is a downloaded input; leave out --offline")
+                        : run_missing(plan, name, "the run was asked to use no downloaded input");
+    }
+    FP4_TRY(note(plan, name, there));
+    return *there || !o->model ? FP4_OK : fp4_fail(FP4_ERR_IO, "%s", fp4_last_error());
+}
+
+fp4_status source_next(const char **list, char name[1024]) {
+    size_t n = strcspn(*list, ",");
+    if (n == 0 || n >= 1024)
+        return fp4_fail(FP4_ERR_ARG, "--model %s: a name is %s; write smollm2, selftrained, the path of a checkpoint or ORG/NAME of a hub", *list, n ? "too long" : "empty");
+    memcpy(name, *list, n);
+    name[n] = 0;
+    *list = (*list)[n] ? *list + n + 1 : NULL;
+    return FP4_OK;
 }
 
 fp4_status source_config(const char *name, struct fp4_config *out) {
@@ -84,18 +104,17 @@ fp4_status source_config(const char *name, struct fp4_config *out) {
     return status;
 }
 
-fp4_status source_begins(const char *name, bool *begins) {
-    char path[1024], sha256[65];
-    struct fp4_tokenizer *tokenizer;
+bool source_begins(const struct source *s) {
     const int32_t *ids;
-    *begins = false;
-    if (is_selftrained(name))
-        return FP4_OK;
-    FP4_TRY(source_find(name, path, sha256));
-    FP4_TRY(fp4_tokenizer_open(path, &tokenizer));
-    *begins = fp4_tokenizer_begin(tokenizer, &ids) > 0;
-    fp4_tokenizer_close(tokenizer);
-    return FP4_OK;
+    return s->tokenizer && fp4_tokenizer_begin(s->tokenizer, &ids) > 0;
+}
+
+fp4_status source_words(const char *name, struct source *out) {
+    char sha256[65];
+    *out = (struct source){0};
+    snprintf(out->name, sizeof out->name, "%s", name);
+    FP4_TRY(source_find(name, out->path, sha256));
+    return is_selftrained(name) ? fp4_corpus_create(SELFTRAIN_CORPUS_SEED, &out->corpus) : fp4_tokenizer_open(out->path, &out->tokenizer);
 }
 
 fp4_status source_memory(struct run_plan *plan, const char *name, enum fp4_weights_in weights_in, const struct fp4_use *use) {
@@ -114,16 +133,9 @@ fp4_status source_memory(struct run_plan *plan, const char *name, enum fp4_weigh
 
 fp4_status source_open(const char *name, const struct fp4_load *load, struct source *out) {
     char sha256[65];
-    *out = (struct source){0};
-    snprintf(out->name, sizeof out->name, "%s", name);
-    fp4_status status = source_find(name, out->path, sha256);
-    if (status == FP4_OK && is_selftrained(name)) {
-        status = fp4_corpus_create(SELFTRAIN_CORPUS_SEED, &out->corpus);
-        if (status == FP4_OK)
-            status = selftrain_folder(out->corpus, out->path);
-    }
-    if (status == FP4_OK && !is_selftrained(name))
-        status = fp4_tokenizer_open(out->path, &out->tokenizer);
+    fp4_status status = source_words(name, out);
+    if (status == FP4_OK && out->corpus)
+        status = selftrain_folder(out->corpus, out->path);
     if (status == FP4_OK)
         status = fp4_model_open(out->path, fp4_backend_cpu(), load, &out->model);
     if (status == FP4_OK)

@@ -25,8 +25,10 @@ struct source {
 fp4_status source_find(const char *name, char path[1024], char sha256[65]);
 /* Its configuration; loads nothing. */
 fp4_status source_config(const char *name, struct fp4_config *out);
+/* Opens what turns its text into tokens, without the model; close it as any. */
+fp4_status source_words(const char *name, struct source *out);
 /* Whether its tokenizer puts tokens in front of a prompt. */
-fp4_status source_begins(const char *name, bool *begins);
+bool source_begins(const struct source *s);
 /* Notes what a use of it will need of memory. */
 fp4_status source_memory(struct run_plan *plan, const char *name, enum fp4_weights_in weights_in, const struct fp4_use *use);
 /* Finds, trains if need be (selftrained: a progress bar on a terminal), loads. */
@@ -34,8 +36,11 @@ fp4_status source_open(const char *name, const struct fp4_load *load, struct sou
 void source_close(struct source *s);
 /* What determines the model, for a trial's config: {"file sha256"} or {"settings of the training"}. */
 json_t *source_identity(const char *name);
-/* Notes the source as an input, or as missing, in the manifest. *there: whether it can be had. */
-fp4_status source_note(struct run_plan *plan, const char *name, bool *there);
+/* Notes a source of the plan in the manifest: as an input, or, one of the profile's that cannot be had (or is left out --offline), as missing;
+ * one that --model names must be there. *there: whether it is. */
+fp4_status source_plan(struct run_plan *plan, const struct run_options *o, const char *name, bool *there);
+/* The next name of --model's comma list; *list moves behind it, to NULL after the last. */
+fp4_status source_next(const char **list, char name[1024]);
 /* Text → tokens by the source's tokenizer or corpus. */
 fp4_status source_tokenize(const struct source *s, const char *text, int32_t **ids, size_t *n);
 /* The same with what the tokenizer's own post-processor puts in front (OPT: </s>), as models are prompted. */

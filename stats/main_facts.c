@@ -19,7 +19,8 @@ static const char HELP[] =
     "  --results FOLDER   holds *.jsonl (schema 1); may be given more than once\n"
     "  --published FILE   stats/published.json: the numbers of the write-ups\n"
     "  --bench FILE       Google Benchmark's JSON; left out when it does not exist\n"
-    "Exit: 0 done, 1 the template has faults, 2 an error.\n";
+    "  --help, --version\n"
+    "Exit status: 0 done, 1 the template has faults, 2 an error.\n";
 
 enum { MAX_PATHS = 64 };
 
@@ -34,6 +35,14 @@ static int error(void) {
     return 2;
 }
 
+/* Output that was not written (a full disk, say) must not look like success. */
+static int written(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    fp4_fail(FP4_ERR_IO, "standard output: cannot write; look for a full disk or a closed pipe");
+    return error();
+}
+
 static int digest(const struct options *o) {
     struct results r;
     char hex[65];
@@ -44,7 +53,7 @@ static int digest(const struct options *o) {
     if (s != FP4_OK)
         return error();
     printf("%s\n", hex);
-    return 0;
+    return written();
 }
 
 static fp4_status load_json(const char *path, json_t **out) {
@@ -94,7 +103,7 @@ static int render(const struct options *o) {
         fputs(text, stdout);
     free(text);
     free(faults);
-    return s == FP4_OK ? 0 : faulty ? 1 : error();
+    return s == FP4_OK ? written() : faulty ? 1 : error();
 }
 
 static int usage(const char *why) {
@@ -111,9 +120,11 @@ static bool add_result(struct options *o, const char *path) {
 int main(int argc, char **argv) {
     static const struct option known[] = {{"results", 1, 0, 'r'}, {"published", 1, 0, 'p'}, {"out", 1, 0, 'o'},    {"bench", 1, 0, 'b'},
                                           {"render", 1, 0, 't'},  {"facts", 1, 0, 'f'},     {"digest", 0, 0, 'd'}, {"help", 0, 0, 'h'},
+                                          {"version", 0, 0, 'v'},
                                           {0, 0, 0, 0}};
     struct options o = {0};
-    for (int c; (c = getopt_long(argc, argv, "h", known, NULL)) != -1;) {
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
         switch (c) {
         case 'r': if (!add_result(&o, optarg)) return usage("too many --results"); break;
         case 'p': o.published = optarg; break;
@@ -122,8 +133,11 @@ int main(int argc, char **argv) {
         case 't': o.template = optarg; break;
         case 'f': o.facts = optarg; break;
         case 'd': o.digest = true; break;
-        case 'h': fputs(HELP, stdout); return 0;
-        default: return usage("unknown option");
+        case 'h': fputs(HELP, stdout); return written();
+        case 'v': puts("facts (fp4lab) " FP4_VERSION); return written();
+        default:
+            fp4_fail(FP4_ERR_ARG, "%s: %s; see facts --help", argv[optind - 1], c == ':' ? "needs a value" : "unknown or ambiguous option");
+            return error();
         }
     }
     for (int i = optind; i < argc; i++)

@@ -84,7 +84,7 @@ static fp4_status toy_trial(void *state, const struct run_trial *t, json_t *outc
 static void toy_close(void *state) { (void)state; }
 
 static const struct run_experiment toy = {
-    .name = "toy", .summary = "A toy.", .list_arms = toy_list, .plan = toy_plan, .trial = toy_trial, .close = toy_close};
+    .name = "toy", .summary = "A toy.", .models = "the toy", .list_arms = toy_list, .plan = toy_plan, .trial = toy_trial, .close = toy_close};
 
 /* ---- children ---- */
 

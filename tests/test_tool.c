@@ -118,6 +118,10 @@ Test(tool, wrong_command_lines) {
     fails(tool("generate", "--model", model, "--tokens", "1", "--temperature", "hot", NULL), "--temperature hot");
     fails(tool("tokenize", "--model", model, "a", NULL), "tokenizer.json");
     fails(tool("tokenize", "--model", model, NULL), "one text");
+    fails(tool("info", model, "--load", "nowhere", NULL), "--load nowhere: not known");
+    char path[1100];
+    snprintf(path, sizeof path, "%s/config.json", model);
+    fails(tool("info", path, NULL), "the folder that holds it");
     fails(tool("export", "--to", "/tmp/x", NULL), "--model is missing");
     fails(tool("export", "--model", model, NULL), "--to is missing");
     fails(tool("export", "--model", model, "--to", "/tmp/x", "--dtype", "f8", NULL), "--dtype f8");
@@ -400,7 +404,8 @@ Test(tool, a_written_model_is_the_quantized_one) {
     char folder[64], path[128];
     make_model(folder, SIZE_MAX);
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    done(tool("quantize", tiny(), "nvfp4:te", "--out", path, NULL));
+    fails(tool("quantize", tiny(), "nvfp4:te", "--out", path, NULL), "is there already; --force");
+    done(tool("quantize", tiny(), "nvfp4:te", "--out", path, "--force", NULL));
     json_t *a = json_of(tool("logits", "--model", tiny(), "--tokens", "1,7,9,30", "--weights", "nvfp4:te", "-o", "json", NULL));
     json_t *b = json_of(tool("logits", "--model", folder, "--tokens", "1,7,9,30", "-o", "json", NULL));
     json_t *plain = json_of(tool("logits", "--model", tiny(), "--tokens", "1,7,9,30", "-o", "json", NULL));
@@ -469,6 +474,20 @@ Test(tool, perplexity_by_protocol) {
         cr_assert(number(root, "ci_low") < mean && mean < number(root, "ci_high"), "%s", expected[i].protocol);
         json_decref(root);
     }
+}
+
+/* The tiny model's context is 64 tokens. */
+Test(tool, the_context_is_a_limit_with_a_way_out) {
+    char ids[256] = "1";
+    for (int i = 0; i < 62; i++)
+        strcat(ids, ",7");
+    json_t *root = json_of(tool("generate", "--model", tiny(), "--tokens", ids, "-o", "json", NULL)); /* 63: one is left */
+    cr_assert_eq(number(root, "generated_tokens"), 1);
+    json_decref(root);
+    fails(tool("generate", "--model", tiny(), "--tokens", ids, "--n", "2", NULL), "--n 2: after 63 tokens the model's context of 64 has room for 1");
+    strcat(ids, ",7,7");
+    fails(tool("generate", "--model", tiny(), "--tokens", ids, NULL), "--tokens: 65 tokens are more than the model's context of 64");
+    fails(tool("logits", "--model", tiny(), "--tokens", ids, NULL), "--tokens: 65 tokens are more than the model's context of 64");
 }
 
 Test(tool, sampling_is_repeatable) {

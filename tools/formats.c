@@ -40,7 +40,7 @@ static fp4_status show(enum tool_format format) {
 int command_formats(int argc, char **argv) {
     bool done;
     struct tool_line line = {.name = "formats", .positional = "",
-                             .summary = "Lists the spellings of all number formats, as --format, --weights and --activations take them."};
+                             .summary = "Lists the spellings of all number formats, as `quantize`, --weights and --activations take them."};
     if (tool_parse(&line, argc, argv, &done) != FP4_OK)
         return tool_error();
     if (done)

@@ -4,6 +4,9 @@
 
 #include "tools/tool.h"
 
+enum { USUAL_N = 64 };
+#define DEFAULT_N SIZE_MAX /* no --n: what --n takes is smaller */
+
 struct request {
     struct tool_input in;
     size_t n, top_k;
@@ -66,13 +69,10 @@ static fp4_status show_table(const struct request *r, const struct tool_session 
 }
 
 static fp4_status generate(const struct request *r, struct tool_session *s) {
-    if (s->n_ids == 0)
-        return fp4_fail(FP4_ERR_ARG, "the prompt has no tokens; a model needs at least one");
+    FP4_TRY(tool_fits(&r->in, s, r->n == DEFAULT_N ? 0 : r->n));
     int32_t *ids;
-    size_t total, n = s->n_ids;
+    size_t room = s->config.n_ctx - s->n_ids, n_new = r->n == DEFAULT_N ? (room < USUAL_N ? room : USUAL_N) : r->n, total = s->n_ids + n_new, n = s->n_ids;
     bool done;
-    if (!fp4_size_add(s->n_ids, r->n, &total))
-        return fp4_fail(FP4_ERR_ARG, "--n %zu: too many", r->n);
     FP4_TRY(tool_load(&r->in, &(struct fp4_use){.tokens = s->n_ids, .cache = total}, r->format, s, &done));
     if (done)
         return FP4_OK;
@@ -81,7 +81,7 @@ static fp4_status generate(const struct request *r, struct tool_session *s) {
     struct fp4_sampler sampler = {.temperature = r->temperature, .top_k = (int)r->top_k,
                                   .random = {.seed = (uint32_t)r->in.seed, .stream = FP4_STREAM_SAMPLE}};
     int eos = r->past_end ? -1 : fp4_model_config(s->model)->eos_id;
-    fp4_status status = fp4_model_generate(s->model, ids, s->n_ids, r->n, &sampler, eos, &n);
+    fp4_status status = fp4_model_generate(s->model, ids, s->n_ids, n_new, &sampler, eos, &n);
     if (status == FP4_OK)
         status = r->format == TOOL_TEXT ? show_text(s, ids, n) : show_table(r, s, ids, n);
     fp4_free(ids);
@@ -97,11 +97,11 @@ static fp4_status run(const struct request *r) {
 }
 
 int command_generate(int argc, char **argv) {
-    struct request r = {.in.seed = 1, .n = 64};
+    struct request r = {.in.seed = 1, .n = DEFAULT_N};
     const struct tool_option options[] = {
         TOOL_MODEL_OPTIONS(r.in),
         {"prompt", "TEXT", TOOL_STRING, &r.in.prompt, "the text to continue, in place of --text"},
-        {"n", "N", TOOL_COUNT, &r.n, "at most this many new tokens (default: 64)"},
+        {"n", "N", TOOL_COUNT, &r.n, "at most this many new tokens (default: 64, or what the context has room for)"},
         {"temperature", "T", TOOL_NUMBER, &r.temperature, "0: always the most probable token (default)"},
         {"top-k", "K", TOOL_COUNT, &r.top_k, "sample among the K most probable; 0: all (default)"},
         {"past-end", NULL, TOOL_FLAG, &r.past_end, "go on after the end token"}};

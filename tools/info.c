@@ -138,7 +138,8 @@ static json_t *head_fields(const char *path, const struct fp4_checkpoint *c) {
 static fp4_status add_load(const char *path, const char *place, json_t *fields) {
     struct fp4_load load = {0};
     struct fp4_model *m;
-    FP4_TRY(fp4_weights_in_parse(place, &load.weights_in));
+    if (fp4_weights_in_parse(place, &load.weights_in) != FP4_OK)
+        return fp4_fail(FP4_ERR_ARG, "--load %s: not known; known: auto, memory, file", place);
     load.use = &(struct fp4_use){.tokens = 1};
     fp4_reset_peak_rss();
     size_t before = fp4_peak_rss();

@@ -48,9 +48,7 @@ static fp4_status run(const struct tool_input *in, size_t top, enum tool_format 
     float *logits = NULL;
     bool done = false;
     FP4_TRY(tool_open(in, true, &s));
-    fp4_status status = FP4_OK;
-    if (s.n_ids == 0)
-        status = fp4_fail(FP4_ERR_ARG, "the text has no tokens; a model needs at least one");
+    fp4_status status = tool_fits(in, &s, 0);
     if (status == FP4_OK)
         status = tool_load(in, &(struct fp4_use){.tokens = s.n_ids}, format, &s, &done);
     if (status != FP4_OK || done) {

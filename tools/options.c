@@ -20,7 +20,7 @@ static void print_help(const struct tool_line *line) {
     printf("usage: fp4lab %s%s%s [OPTION]...\n%s\n\n", line->name, *line->positional ? " " : "", line->positional, line->summary);
     for (size_t i = 0; i < line->n_options; i++)
         print_option("--", line->options[i].name, line->options[i].argument, line->options[i].help);
-    print_option("-o, --", "output", "FORMAT", "text, json, csv or md (default: text)");
+    print_option("-o, --", "output", "FORMAT", "text, json, csv (the table alone, where there is one) or md (default: text)");
     print_option("--", "threads", "N", "threads (default: all processors); results do not depend on it");
     print_option("--", "offline", NULL, "a model by name from the cache only, never from the network");
     print_option("--", "help", NULL, "this text");

@@ -1,6 +1,7 @@
 /* fp4lab quantize: what formats do to the tensors of a checkpoint. */
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/tool.h"
 
@@ -10,7 +11,7 @@ struct request {
     struct fp4_hub_found found;
     const char *path, *tensor, *out;
     size_t seed;
-    bool all, each;
+    bool all, each, force;
     enum tool_format format;
     size_t n_formats;
     struct fp4_quantizer formats[MAX_FORMATS];
@@ -219,6 +220,8 @@ static fp4_status read_formats(const struct tool_line *line, struct request *r) 
         FP4_TRY(fp4_quantizer_parse(line->args[i + 1], &r->formats[i]));
     if (r->out && r->n_formats != 1)
         return fp4_fail(FP4_ERR_ARG, "--out %s: takes one format, %zu are given", r->out, r->n_formats);
+    if (r->out && !r->force && access(r->out, F_OK) == 0)
+        return fp4_fail(FP4_ERR_ARG, "%s: is there already; --force writes over it", r->out);
     return FP4_OK;
 }
 
@@ -230,6 +233,7 @@ int command_quantize(int argc, char **argv) {
         {"all", NULL, TOOL_FLAG, &r.all, "every matrix: embedding and head too"},
         {"each", NULL, TOOL_FLAG, &r.each, "a row for each tensor, not only for each format"},
         {"out", "FILE", TOOL_STRING, &r.out, "write the checkpoint with the dequantized values as safetensors (names as in the source)"},
+        {"force", NULL, TOOL_FLAG, &r.force, "write over a file that is there"},
         {"seed", "N", TOOL_COUNT, &r.seed, "seed of stochastic rounding and Hadamard signs (default: 1)"}};
     struct tool_line line = {
         .name = "quantize", .positional = "FILE FORMAT...", .min_args = 2, .max_args = 1 + MAX_FORMATS, .options = options,

@@ -97,7 +97,7 @@ static fp4_status check_input(const struct tool_input *in) {
     if (!in->model)
         return fp4_fail(FP4_ERR_ARG, "--model is missing; name a folder with config.json and safetensors (or pytorch_model.bin), a GGUF file, or ORG/NAME of a hub");
     if ((in->text != NULL) + (in->tokens != NULL) + (in->prompt != NULL) != 1)
-        return fp4_fail(FP4_ERR_ARG, "give the input once: --text, --tokens or --prompt (generate)");
+        return fp4_fail(FP4_ERR_ARG, "give the input once: --text FILE, --tokens IDS or (logits, generate) --prompt TEXT");
     return FP4_OK;
 }
 
@@ -121,6 +121,18 @@ fp4_status tool_open(const struct tool_input *in, bool begin, struct tool_sessio
     if (status != FP4_OK)
         tool_close(out);
     return status;
+}
+
+fp4_status tool_fits(const struct tool_input *in, const struct tool_session *s, size_t more) {
+    const char *what = in->text ? in->text : in->tokens ? "--tokens" : "--prompt";
+    if (s->n_ids == 0)
+        return fp4_fail(FP4_ERR_ARG, "%s: there are no tokens; a model needs at least one", what);
+    if (s->n_ids > s->config.n_ctx)
+        return fp4_fail(FP4_ERR_ARG, "%s: %zu tokens are more than the model's context of %zu; give less", what, s->n_ids, s->config.n_ctx);
+    if (more > s->config.n_ctx - s->n_ids)
+        return fp4_fail(FP4_ERR_ARG, "--n %zu: after %zu tokens the model's context of %zu has room for %zu", more, s->n_ids, s->config.n_ctx,
+                        s->config.n_ctx - s->n_ids);
+    return FP4_OK;
 }
 
 void tool_close(struct tool_session *s) {

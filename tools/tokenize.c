@@ -34,6 +34,8 @@ static double cpu_seconds(void) {
 
 /* The same text again for about a second: the fastest time counts, which other load on the machine moves least. */
 static fp4_status print_rate(const struct request *r, struct tool_session *s, const char *text, size_t bytes) {
+    if (bytes == 0)
+        return fp4_fail(FP4_ERR_ARG, "%s: there is no text to measure with", r->text ? r->text : "TEXT");
     double start = cpu_seconds(), fastest = INFINITY, now = start;
     while (now < start + 1) {
         fp4_free(s->ids);

@@ -77,6 +77,8 @@ fp4_status tool_read_text(const char *file, const char *literal, char **text, si
 /* The model's configuration and tokenizer, and the tokens of --text, --prompt or --tokens. begin: put the model's begin token first where
  * it wants one. */
 fp4_status tool_open(const struct tool_input *in, bool begin, struct tool_session *out);
+/* The session's tokens and `more` new ones must fit into the model's context, and there must be a token. */
+fp4_status tool_fits(const struct tool_input *in, const struct tool_session *s, size_t more);
 /* Loads the model for a use and sets its policy. --dry-run: prints the memory that it would take instead, and *done; FP4_ERR_MEMORY when that is
  * more than there is. */
 fp4_status tool_load(const struct tool_input *in, const struct fp4_use *use, enum tool_format format, struct tool_session *s, bool *done);

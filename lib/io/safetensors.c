@@ -152,7 +152,7 @@ fp4_status io_safetensors_read(struct fp4_checkpoint *c, const struct io_file *f
     uint64_t length = io_little_endian(map->data, 8);
     if (length > map->size - 8) {
         if (map->size > 8 && map->data[8] != '{')
-            return fp4_fail(FP4_ERR_FORMAT, "%s: neither safetensors nor GGUF nor a checkpoint of torch.save", file->path);
+            return fp4_fail(FP4_ERR_FORMAT, "%s: neither safetensors nor GGUF nor a checkpoint of torch.save; name one, or the folder that holds it", file->path);
         return fp4_fail(FP4_ERR_FORMAT, "%s: offset 0: a header of %llu bytes in a file of %zu; the file is cut short or broken",
                         file->path, (unsigned long long)length, map->size);
     }

@@ -194,7 +194,7 @@ fp4_status fp4_model_export(struct fp4_model *m, const char *folder, const struc
     struct fp4_exporter e = {.m = m, .o = o};
     struct shards s = {0};
     if (o->dtype != FP4_F32 && o->dtype != FP4_F16 && o->dtype != FP4_BF16)
-        return fp4_fail(FP4_ERR_ARG, "weights of type %s: a folder holds F32, F16 or BF16", fp4_dtype_name(o->dtype));
+        return fp4_fail(FP4_ERR_ARG, "weights of type %s: a folder holds F32, F16 or BF16; name a file that ends with .gguf", fp4_dtype_name(o->dtype));
     FP4_TRY(fp4_exporter_check(m, o));
     fp4_progress_begin(&e.bar, "writing", (double)m->n_elements);
     fp4_status status = write_folder(&e, folder, &s);

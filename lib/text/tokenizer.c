@@ -27,10 +27,9 @@ static fp4_status find_gguf(const char *folder, char *path, size_t size) {
         snprintf(path, size, "%s/%s", folder, e->d_name);
     }
     closedir(d);
-    if (found != 1)
-        return fp4_fail(FP4_ERR_IO, "%s: holds no tokenizer.json, no tokenizer.model, no vocab.json with merges.txt, and %zu GGUF files; name the file",
-                        folder, found);
-    return FP4_OK;
+    if (found == 0)
+        return fp4_fail(FP4_ERR_IO, "%s: holds no tokenizer: no tokenizer.json, tokenizer.model, vocab.json with merges.txt, or GGUF file; put the model's own there", folder);
+    return found == 1 ? FP4_OK : fp4_fail(FP4_ERR_IO, "%s: holds no tokenizer.json, and %zu GGUF files; name the one", folder, found);
 }
 
 /* A SentencePiece model begins with its first field, a piece: the byte 0A, which before a brace is JSON's white space. */
