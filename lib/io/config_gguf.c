@@ -36,8 +36,8 @@ static fp4_status get_id(const struct fp4_checkpoint *c, const char *key, int *o
 }
 
 static bool is_string(const struct fp4_checkpoint *c, const char *key, const char *value) {
-    const struct fp4_meta *m = fp4_gguf_meta_find(c, key);
-    return m && m->kind == FP4_META_STRING && strcmp(m->string, value) == 0;
+    const char *string = fp4_gguf_meta_string(c, key);
+    return string && strcmp(string, value) == 0;
 }
 
 static fp4_status refuse_unsupported(const struct fp4_checkpoint *c) {
@@ -127,9 +127,8 @@ fp4_status fp4_config_from_gguf(const struct fp4_checkpoint *c, struct fp4_confi
     const char *path = c->files[0].path;
     *out = (struct fp4_config){.arch = FP4_ARCH_LLAMA, .n_ctx = 2048, .rope_theta = 10000, .bos_id = -1, .eos_id = -1};
     if (!is_string(c, "general.architecture", "llama")) {
-        const struct fp4_meta *m = fp4_gguf_meta_find(c, "general.architecture");
-        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: architecture %s is not supported; llama is", path,
-                        m && m->kind == FP4_META_STRING ? m->string : "(missing)");
+        const char *architecture = fp4_gguf_meta_string(c, "general.architecture");
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: architecture %s is not supported; llama is", path, architecture ? architecture : "(missing)");
     }
     FP4_TRY(refuse_unsupported(c));
     FP4_TRY(get_size(c, "llama.embedding_length", true, &out->n_embd));

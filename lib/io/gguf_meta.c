@@ -16,15 +16,10 @@ static const struct {
 
 enum { MAX_NESTING = 8 };
 
-static uint64_t load(const uint8_t *p, size_t bytes) {
-    uint64_t value = 0;
-    memcpy(&value, p, bytes); /* both the file and this machine are little-endian */
-    return value;
-}
-
 /* A scalar's integer (saturated to int64) and number. */
 static void decode(enum gguf_type type, const uint8_t *p, int64_t *integer, double *number) {
-    uint64_t raw = load(p, value_types[type].bytes);
+    uint64_t raw = io_little_endian(p, value_types[type].bytes);
+    uint32_t low = (uint32_t)raw;
     float f32;
     double f64;
     *integer = 0;
@@ -32,7 +27,7 @@ static void decode(enum gguf_type type, const uint8_t *p, int64_t *integer, doub
     case GGUF_INT8: *integer = (int8_t)raw; break;
     case GGUF_INT16: *integer = (int16_t)raw; break;
     case GGUF_INT32: *integer = (int32_t)raw; break;
-    case GGUF_FLOAT32: memcpy(&f32, &raw, sizeof f32); *number = f32; return;
+    case GGUF_FLOAT32: memcpy(&f32, &low, sizeof f32); *number = f32; return;
     case GGUF_FLOAT64: memcpy(&f64, &raw, sizeof f64); *number = f64; return;
     case GGUF_UINT64: *integer = raw > INT64_MAX ? INT64_MAX : (int64_t)raw; *number = (double)raw; return;
     default: *integer = (int64_t)raw;
@@ -178,6 +173,16 @@ const struct fp4_meta *fp4_gguf_meta_find(const struct fp4_checkpoint *c, const 
     return hit ? &(*hit)->meta : NULL;
 }
 
+const char *fp4_gguf_meta_string(const struct fp4_checkpoint *c, const char *key) {
+    const struct fp4_meta *m = fp4_gguf_meta_find(c, key);
+    return m && m->kind == FP4_META_STRING ? m->string : NULL;
+}
+
+bool fp4_gguf_meta_flag(const struct fp4_checkpoint *c, const char *key, bool otherwise) {
+    const struct fp4_meta *m = fp4_gguf_meta_find(c, key);
+    return m && m->kind == FP4_META_BOOL ? m->integer != 0 : otherwise;
+}
+
 static fp4_status check_element(const struct fp4_meta *m, size_t i, bool there) {
     if (m->kind != FP4_META_ARRAY || !there)
         return fp4_fail(FP4_ERR_ARG, "key %s: not an array of this kind", m->key);
@@ -189,7 +194,7 @@ static fp4_status check_element(const struct fp4_meta *m, size_t i, bool there) 
 fp4_status fp4_gguf_array_string(const struct fp4_meta *m, size_t i, const char **bytes, size_t *length) {
     const struct gguf_entry *e = (const struct gguf_entry *)m;
     FP4_TRY(check_element(m, i, e->strings != NULL));
-    *length = (size_t)load(e->strings[i], 8);
+    *length = (size_t)io_little_endian(e->strings[i], 8);
     *bytes = (const char *)e->strings[i] + 8;
     return FP4_OK;
 }

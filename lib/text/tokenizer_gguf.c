@@ -3,9 +3,7 @@
 
 #include "lib/io/checkpoint.h"
 #include "lib/text/tokenizer.h"
-
-/* tokenizer.ggml.token_type */
-enum ggml_token_type { GGML_NORMAL = 1, GGML_UNKNOWN = 2, GGML_CONTROL = 3, GGML_USER_DEFINED = 4, GGML_UNUSED = 5 };
+#include "lib/text/vocab.h"
 
 /* Names of llama.cpp's src/llama-vocab.cpp for pre-tokenizers: the pattern that cuts last, and whether pieces that are tokens go
  * unmerged and a begin token is put in front unless the file says otherwise. `default` cuts four times. */
@@ -20,14 +18,9 @@ static const struct {
 static const char *const default_cuts[] = {"[\\p{P}\\$\\+<=>\\^~\\|]+", "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)",
                                            "\\p{N}+", "[0-9][0-9][0-9]"};
 
-static const char *meta_string(const struct fp4_checkpoint *c, const char *key) {
-    const struct fp4_meta *m = fp4_gguf_meta_find(c, key);
-    return m && m->kind == FP4_META_STRING ? m->string : "(absent)";
-}
-
-static bool meta_flag(const struct fp4_checkpoint *c, const char *key, bool otherwise) {
-    const struct fp4_meta *m = fp4_gguf_meta_find(c, key);
-    return m && m->kind == FP4_META_BOOL ? m->integer != 0 : otherwise;
+static const char *meta_name(const struct fp4_checkpoint *c, const char *key) {
+    const char *name = fp4_gguf_meta_string(c, key);
+    return name ? name : "(absent)";
 }
 
 static int32_t meta_id(const struct fp4_checkpoint *c, const char *key, int32_t otherwise) {
@@ -36,8 +29,8 @@ static int32_t meta_id(const struct fp4_checkpoint *c, const char *key, int32_t 
 }
 
 static fp4_status byte_level(const char *path, const struct fp4_checkpoint *c, struct fp4_tokenizer *t, bool *begins) {
-    const char *pre = meta_string(c, "tokenizer.ggml.pre");
-    if (meta_flag(c, "tokenizer.ggml.add_space_prefix", false))
+    const char *pre = meta_name(c, "tokenizer.ggml.pre");
+    if (fp4_gguf_meta_flag(c, "tokenizer.ggml.add_space_prefix", false))
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: tokenizer.ggml.add_space_prefix true is not supported with tokenizer.ggml.model gpt2", path);
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(pre, known[i].name) != 0)
@@ -61,7 +54,7 @@ static fp4_status read_tokens(const struct fp4_checkpoint *c, bool pieces, struc
     const struct fp4_meta *tokens = fp4_gguf_meta_find(c, "tokenizer.ggml.tokens"), *types = fp4_gguf_meta_find(c, "tokenizer.ggml.token_type"),
                           *score = fp4_gguf_meta_find(c, "tokenizer.ggml.scores");
     for (size_t i = 0; i < s->n_tokens; i++) {
-        double type = GGML_NORMAL, value = 0;
+        double type = VOCAB_NORMAL, value = 0;
         if (types)
             FP4_TRY(fp4_gguf_array_number(types, i, &type));
         if (scores)
@@ -70,10 +63,10 @@ static fp4_status read_tokens(const struct fp4_checkpoint *c, bool pieces, struc
             return fp4_fail(FP4_ERR_FORMAT, "%s: tokenizer.ggml.scores[%zu] is no number", s->path, i);
         if (scores)
             scores[i] = (float)value;
-        if (pieces && type == GGML_UNUSED)
+        if (pieces && type == VOCAB_UNUSED)
             return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: tokenizer.ggml.token_type[%zu] UNUSED is not supported", s->path, i);
         FP4_TRY(fp4_gguf_array_string(tokens, i, &s->tokens[i].text, &s->tokens[i].bytes));
-        s->tokens[i].kind = type == GGML_CONTROL || type == GGML_UNKNOWN ? TOKEN_CONTROL : type == GGML_USER_DEFINED ? TOKEN_ADDED : TOKEN_NORMAL;
+        s->tokens[i].kind = type == VOCAB_CONTROL || type == VOCAB_UNKNOWN ? TOKEN_CONTROL : type == VOCAB_USER_DEFINED ? TOKEN_ADDED : TOKEN_NORMAL;
         s->tokens[i].in_model = true;
     }
     return tokenizer_control_tokens(s);
@@ -107,13 +100,13 @@ static fp4_status piece_level(const struct fp4_checkpoint *c, struct tokenizer_s
     if (t->unknown < 0 || (size_t)t->unknown >= s->n_tokens)
         return fp4_fail(FP4_ERR_FORMAT, "%s: tokenizer.ggml.unknown_token_id %d is no token", s->path, (int)t->unknown);
     t->byte_fallback = t->fuse_unknown = t->late_unknown = true;
-    return tokenizer_space_steps(t, s->path, meta_flag(c, "tokenizer.ggml.add_space_prefix", true),
-                                 meta_flag(c, "tokenizer.ggml.remove_extra_whitespaces", false));
+    return tokenizer_space_steps(t, s->path, fp4_gguf_meta_flag(c, "tokenizer.ggml.add_space_prefix", true),
+                                 fp4_gguf_meta_flag(c, "tokenizer.ggml.remove_extra_whitespaces", false));
 }
 
 static fp4_status read_source(const struct fp4_checkpoint *c, struct tokenizer_source *s, struct fp4_tokenizer *t, float **scores) {
     const struct fp4_meta *tokens = fp4_gguf_meta_find(c, "tokenizer.ggml.tokens"), *types = fp4_gguf_meta_find(c, "tokenizer.ggml.token_type");
-    const char *model = meta_string(c, "tokenizer.ggml.model");
+    const char *model = meta_name(c, "tokenizer.ggml.model");
     bool pieces = strcmp(model, "llama") == 0, begins = pieces;
     if (!pieces && strcmp(model, "gpt2") != 0)
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: tokenizer.ggml.model %s is not supported; gpt2 and llama are", s->path, model);
@@ -133,8 +126,8 @@ static fp4_status read_source(const struct fp4_checkpoint *c, struct tokenizer_s
     }
     FP4_TRY(tokenizer_build(t, s));
     int32_t begin = meta_id(c, "tokenizer.ggml.bos_token_id", pieces ? 1 : -1), end = meta_id(c, "tokenizer.ggml.eos_token_id", pieces ? 2 : -1);
-    return tokenizer_use_ids(t, s->path, &begin, begin >= 0 && meta_flag(c, "tokenizer.ggml.add_bos_token", begins), &end,
-                             end >= 0 && meta_flag(c, "tokenizer.ggml.add_eos_token", false));
+    return tokenizer_use_ids(t, s->path, &begin, begin >= 0 && fp4_gguf_meta_flag(c, "tokenizer.ggml.add_bos_token", begins), &end,
+                             end >= 0 && fp4_gguf_meta_flag(c, "tokenizer.ggml.add_eos_token", false));
 }
 
 fp4_status tokenizer_read_gguf(const char *name, const uint8_t *data, size_t bytes, struct fp4_tokenizer *t) {

@@ -11,16 +11,6 @@ static const struct fp4_meta *array_of(const struct fp4_checkpoint *c, const cha
     return m && m->kind == FP4_META_ARRAY && (length == SIZE_MAX || m->length == length) ? m : NULL;
 }
 
-static const char *string_of(const struct fp4_checkpoint *c, const char *key) {
-    const struct fp4_meta *m = fp4_gguf_meta_find(c, key);
-    return m && m->kind == FP4_META_STRING ? m->string : NULL;
-}
-
-static bool flag_of(const struct fp4_checkpoint *c, const char *key, bool absent) {
-    const struct fp4_meta *m = fp4_gguf_meta_find(c, key);
-    return m && m->kind == FP4_META_BOOL ? m->integer != 0 : absent;
-}
-
 static fp4_status read_tokens(const char *path, const struct fp4_checkpoint *c, struct vocab *v) {
     const struct fp4_meta *tokens = array_of(c, "tokenizer.ggml.tokens", SIZE_MAX);
     if (!tokens)
@@ -63,8 +53,8 @@ static fp4_status read_merges(const char *path, const struct fp4_checkpoint *c, 
 }
 
 fp4_status vocab_from_gguf(const char *path, const struct fp4_checkpoint *c, struct vocab *out) {
-    const char *model = string_of(c, "tokenizer.ggml.model");
-    *out = (struct vocab){.pre = string_of(c, "tokenizer.ggml.pre"), .chat_template = string_of(c, "tokenizer.chat_template")};
+    const char *model = fp4_gguf_meta_string(c, "tokenizer.ggml.model");
+    *out = (struct vocab){.pre = fp4_gguf_meta_string(c, "tokenizer.ggml.pre"), .chat_template = fp4_gguf_meta_string(c, "tokenizer.chat_template")};
     if (model && strcmp(model, "gpt2") == 0)
         out->kind = VOCAB_BYTE_LEVEL;
     else if (model && strcmp(model, "llama") == 0)
@@ -72,8 +62,8 @@ fp4_status vocab_from_gguf(const char *path, const struct fp4_checkpoint *c, str
     else
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: tokenizer.ggml.model %s cannot be written as tokenizer.json; gpt2 and llama can", path, model ? model : "(absent)");
     bool pieces = out->kind == VOCAB_PIECES;
-    out->add_bos = flag_of(c, "tokenizer.ggml.add_bos_token", pieces);
-    out->add_prefix = flag_of(c, "tokenizer.ggml.add_space_prefix", pieces);
+    out->add_bos = fp4_gguf_meta_flag(c, "tokenizer.ggml.add_bos_token", pieces);
+    out->add_prefix = fp4_gguf_meta_flag(c, "tokenizer.ggml.add_space_prefix", pieces);
     for (size_t i = 0; i < VOCAB_IDS; i++) {
         const struct fp4_meta *m = fp4_gguf_meta_find(c, id_keys[i]);
         out->id[i] = m && m->kind == FP4_META_INT && m->integer >= 0 && m->integer < INT32_MAX ? (int)m->integer : -1;

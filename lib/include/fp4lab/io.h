@@ -49,7 +49,7 @@ fp4_status fp4_stored_to_f32(const struct fp4_stored *t, size_t first, size_t n,
 /* The same, and how many of the values are NaN or infinite. */
 fp4_status fp4_stored_read(const struct fp4_stored *t, size_t first, size_t n, float *out, size_t *nonfinite);
 
-/* GGUF metadata. Scalars by key; false when absent or of another kind. */
+/* GGUF metadata: keys and their values. */
 enum fp4_meta_kind { FP4_META_NONE, FP4_META_INT, FP4_META_FLOAT, FP4_META_BOOL, FP4_META_STRING, FP4_META_ARRAY };
 struct fp4_meta {
     const char *key;              /* zero-terminated copy */
@@ -63,7 +63,10 @@ struct fp4_meta {
 };
 size_t fp4_gguf_meta_count(const struct fp4_checkpoint *c); /* 0 for other kinds */
 const struct fp4_meta *fp4_gguf_meta_at(const struct fp4_checkpoint *c, size_t i);
-const struct fp4_meta *fp4_gguf_meta_find(const struct fp4_checkpoint *c, const char *key);
+const struct fp4_meta *fp4_gguf_meta_find(const struct fp4_checkpoint *c, const char *key); /* NULL: absent */
+/* A string's value, NULL when the key is absent or of another kind; a BOOL's, `otherwise` likewise. */
+const char *fp4_gguf_meta_string(const struct fp4_checkpoint *c, const char *key);
+bool fp4_gguf_meta_flag(const struct fp4_checkpoint *c, const char *key, bool otherwise);
 /* Element i of a string array: pointer into the map and length; of a numeric array: as double. */
 fp4_status fp4_gguf_array_string(const struct fp4_meta *m, size_t i, const char **bytes, size_t *length);
 fp4_status fp4_gguf_array_number(const struct fp4_meta *m, size_t i, double *value);
