@@ -95,7 +95,7 @@ static int32_t longest_at(const struct added_set *set, const char *text, size_t 
 }
 
 static bool white(const struct fp4_tokenizer *t, uint32_t code) {
-    return code < PIECES_TABLE && t->classes[code] == PIECES_SPACE;
+    return pieces_class_of(t->classes, code) == PIECES_SPACE;
 }
 
 static size_t space_before(const struct fp4_tokenizer *t, const char *text, size_t from, size_t at) {

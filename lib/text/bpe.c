@@ -227,9 +227,7 @@ static fp4_status encode_piece(struct encoder *e, size_t start, size_t stop) {
     size_t bytes = stop - start, first = e->n;
     if (bytes > CACHED_BYTES)
         return merge_piece(e, start, stop);
-    uint64_t h = HASH_START;
-    for (size_t i = start; i < stop; i++)
-        h = (h ^ (uint8_t)e->text[i]) * 0x100000001B3u;
+    uint64_t h = tokenizer_hash(HASH_START, e->text + start, bytes);
     struct seen *seen = &e->cache[(h ^ h >> 29) & e->cache_mask];
     if (seen->bytes == bytes && memcmp(e->text + seen->text, e->text + start, bytes) == 0) {
         for (uint32_t i = 0; i < seen->n_ids; i++)

@@ -11,7 +11,6 @@ struct strings {
     size_t *end, n;
 };
 
-
 static fp4_status replace(const struct step *step, struct strings *s, struct bytes *out) {
     struct steps one = {.n = 1};
     one.list[0] = *step;
@@ -24,17 +23,6 @@ static fp4_status replace(const struct step *step, struct strings *s, struct byt
     return FP4_OK;
 }
 
-static int hex_digit(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
-
-/* The byte that a string <0xNN> stands for; −1: another string. */
-static int byte_of(const char *s, size_t n) {
-    if (n != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>' || hex_digit(s[3]) < 0 || hex_digit(s[4]) < 0)
-        return -1;
-    return hex_digit(s[3]) * 16 + hex_digit(s[4]);
-}
-
 /* A run of byte tokens is the text that its bytes are, or, if that is no UTF-8, one U+FFFD for each. The run becomes one string
  * or as many as there are bytes, which no decoder tells apart but by the first and the last: those stay. */
 static fp4_status byte_fallback(struct strings *s, struct bytes *out) {
@@ -43,7 +31,7 @@ static fp4_status byte_fallback(struct strings *s, struct bytes *out) {
     size_t kept = 0;
     for (size_t i = 0, start = 0; i <= s->n && status == FP4_OK; i++) {
         size_t stop = i < s->n ? s->end[i] : start;
-        int byte = i < s->n ? byte_of(s->text.data + start, stop - start) : -1;
+        int byte = i < s->n ? tokenizer_byte(s->text.data + start, stop - start) : -1;
         char c = (char)byte;
         if (byte >= 0) {
             status = bytes_add(&run, &c, 1);
@@ -131,7 +119,7 @@ size_t fp4_token_bytes(const struct fp4_tokenizer *t, int32_t id) {
     const char *text = t->bytes + token->decoded, *stop = text + token->length;
     if (t->decoders.n == 0 || token->kind != TOKEN_NORMAL)
         return token->length;
-    if (byte_of(text, token->length) >= 0)
+    if (tokenizer_byte(text, token->length) >= 0)
         return 1;
     size_t n = token->length;
     for (; text + 3 <= stop; text++)

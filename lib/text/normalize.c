@@ -104,7 +104,7 @@ static fp4_status lower_case(const char *text, size_t n, struct bytes *out) {
 static bool white_at(const uint8_t *classes, const char *text, size_t n, size_t *length, bool last) {
     uint32_t code;
     *length = last ? utf8_last((const uint8_t *)text, n, &code) : utf8_next((const uint8_t *)text, n, &code);
-    return code < PIECES_TABLE && classes[code] == PIECES_SPACE;
+    return pieces_class_of(classes, code) == PIECES_SPACE;
 }
 
 static fp4_status strip(const struct step *step, const uint8_t *classes, const char *text, size_t n, struct bytes *out) {

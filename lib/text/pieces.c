@@ -84,7 +84,7 @@ static enum pieces_class class_at(const struct pieces *p, size_t at, size_t *len
     }
     uint32_t code;
     *length = utf8_next(p->text + at, p->end - at, &code);
-    return code < PIECES_TABLE ? p->classes[code] : PIECES_OTHER;
+    return pieces_class_of(p->classes, code);
 }
 
 /* End of the run of one class from `at`. */

@@ -11,6 +11,7 @@ enum pieces_class { PIECES_OTHER, PIECES_SPACE, PIECES_LETTER, PIECES_NUMBER };
 
 /* classes [PIECES_TABLE], of enum pieces_class: general categories L and N from PCRE2's Unicode tables, white space. */
 fp4_status pieces_classes(uint8_t *classes);
+static inline enum pieces_class pieces_class_of(const uint8_t *classes, uint32_t code) { return code < PIECES_TABLE ? classes[code] : PIECES_OTHER; }
 
 /* \s is the property White_Space throughout. */
 #define PIECES_GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"

@@ -77,7 +77,7 @@ static fp4_status cut_class(const struct step *step, const uint8_t *classes, enu
     for (size_t at = whole.start; at < whole.stop;) {
         uint32_t code;
         size_t length = utf8_next((const uint8_t *)text + at, whole.stop - at, &code);
-        if (code < PIECES_TABLE && classes[code] == class) {
+        if (pieces_class_of(classes, code) == class) {
             if (from < at)
                 FP4_TRY(part(&j, from, at, false));
             FP4_TRY(part(&j, at, at + length, true));

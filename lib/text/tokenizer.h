@@ -132,6 +132,10 @@ struct tokenizer_source {
     struct source_added *added; /* every token of kind added or control */
     const float *scores;        /* [n_tokens] SentencePiece: merges follow from these; else NULL */
 };
+/* GPT-2's byte alphabet: the code point that stands for each byte. */
+void tokenizer_alphabet(uint16_t letter[256]);
+/* The byte that the text <0xNN> stands for; −1: another text. */
+int tokenizer_byte(const char *text, size_t n);
 /* Completes t, whose steps and options the reader has set. */
 fp4_status tokenizer_build(struct fp4_tokenizer *t, const struct tokenizer_source *s);
 /* The merges of a SentencePiece vocabulary, and its hidden characters. */

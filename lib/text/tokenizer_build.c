@@ -12,14 +12,28 @@ static bool stands_for_itself(int byte) {
     return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
 }
 
-static void alphabet(struct fp4_tokenizer *t, int16_t byte_of[ALPHABET_END]) {
+void tokenizer_alphabet(uint16_t letter[256]) {
     uint16_t next = 0x100;
+    for (int byte = 0; byte < 256; byte++)
+        letter[byte] = stands_for_itself(byte) ? (uint16_t)byte : next++;
+}
+
+static void alphabet(struct fp4_tokenizer *t, int16_t byte_of[ALPHABET_END]) {
+    tokenizer_alphabet(t->letter);
     for (int i = 0; i < ALPHABET_END; i++)
         byte_of[i] = -1;
-    for (int byte = 0; byte < 256; byte++) {
-        t->letter[byte] = stands_for_itself(byte) ? (uint16_t)byte : next++;
+    for (int byte = 0; byte < 256; byte++)
         byte_of[t->letter[byte]] = (int16_t)byte;
-    }
+}
+
+static int hex_digit(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
+
+int tokenizer_byte(const char *text, size_t n) {
+    if (n != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>' || hex_digit(text[3]) < 0 || hex_digit(text[4]) < 0)
+        return -1;
+    return hex_digit(text[3]) * 16 + hex_digit(text[4]);
 }
 
 /* Bytes of a token in the alphabet; text that is not in it stands for itself. Returns the length; out has room for n. */

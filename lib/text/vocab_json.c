@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lib/base/json.h"
+#include "lib/text/tokenizer.h"
 #include "lib/text/vocab.h"
 
 enum { JSON_LIMIT = 256 << 20 };
@@ -21,9 +22,6 @@ static fp4_status set_token(const char *path, struct vocab *v, const json_t *id,
     return FP4_OK;
 }
 
-/* <0xNN>: a byte of PIECES. */
-static bool is_byte(const char *text, size_t bytes) { return bytes == 6 && strncmp(text, "<0x", 3) == 0 && text[5] == '>'; }
-
 static fp4_status read_tokens(const char *path, json_t *model, const json_t *added, struct vocab *v) {
     json_t *vocab = json_object_get(model, "vocab"), *id;
     const char *text, *unknown = json_string_value(json_object_get(model, "unk_token"));
@@ -32,7 +30,7 @@ static fp4_status read_tokens(const char *path, json_t *model, const json_t *add
     FP4_TRY(FP4_NEW(v->tokens, v->n_tokens));
     json_object_foreach(vocab, text, id) {
         size_t n = strlen(text); /* the parser refused zeros */
-        FP4_TRY(set_token(path, v, id, text, n, v->kind == VOCAB_PIECES && is_byte(text, n) ? VOCAB_BYTE : VOCAB_NORMAL));
+        FP4_TRY(set_token(path, v, id, text, n, v->kind == VOCAB_PIECES && tokenizer_byte(text, n) >= 0 ? VOCAB_BYTE : VOCAB_NORMAL));
     }
     const json_t *a;
     json_array_foreach(added, i, a) {
@@ -69,16 +67,18 @@ static fp4_status read_merges(const char *path, const json_t *merges, struct voc
 }
 
 /* Llama 2's normalizer, and the same without the blank in front. */
-static bool pieces_normalizer(const json_t *normalizer, bool *prefix) {
+static json_t *normalizer_of(bool prefix) {
     json_t *replace = json_pack("{s:s,s:{s:s},s:s}", "type", "Replace", "pattern", "String", " ", "content", "\xe2\x96\x81");
-    json_t *prepend = json_pack("{s:s,s:s}", "type", "Prepend", "prepend", "\xe2\x96\x81");
-    json_t *both = json_pack("{s:s,s:[O,O]}", "type", "Sequence", "normalizers", prepend, replace);
-    *prefix = json_equal(normalizer, both);
-    bool known = *prefix || json_equal(normalizer, replace);
-    json_decref(both);
-    json_decref(prepend);
-    json_decref(replace);
-    return known;
+    if (!prefix)
+        return replace;
+    return json_pack("{s:s,s:[{s:s,s:s},o]}", "type", "Sequence", "normalizers", "type", "Prepend", "prepend", "\xe2\x96\x81", replace);
+}
+
+static bool is_normalizer(const json_t *normalizer, bool prefix) {
+    json_t *known = normalizer_of(prefix);
+    bool same = json_equal(normalizer, known);
+    json_decref(known);
+    return same;
 }
 
 static fp4_status read_kind(const char *path, const json_t *root, const json_t *model, struct vocab *v) {
@@ -87,7 +87,8 @@ static fp4_status read_kind(const char *path, const json_t *root, const json_t *
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: model.type %s has no counterpart in GGUF here; BPE has", path, type_of(model));
     if (json_is_true(json_object_get(model, "byte_fallback"))) {
         v->kind = VOCAB_PIECES;
-        if (!pieces_normalizer(normalizer, &v->add_prefix) || (pre && !json_is_null(pre)))
+        v->add_prefix = is_normalizer(normalizer, true);
+        if ((!v->add_prefix && !is_normalizer(normalizer, false)) || (pre && !json_is_null(pre)))
             return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: this normalizer or pre_tokenizer has no counterpart in GGUF; Llama 2's has", path);
         return FP4_OK;
     }
@@ -184,15 +185,6 @@ static fp4_status model_of(const char *path, const struct vocab *v, json_t **out
     return *out ? FP4_OK : fp4_fail(FP4_ERR_MEMORY, "%s: no memory for the vocabulary", path);
 }
 
-static json_t *normalizer_of(const struct vocab *v) {
-    if (v->kind == VOCAB_BYTE_LEVEL)
-        return json_null();
-    json_t *replace = json_pack("{s:s,s:{s:s},s:s}", "type", "Replace", "pattern", "String", " ", "content", "\xe2\x96\x81");
-    if (!v->add_prefix)
-        return replace;
-    return json_pack("{s:s,s:[{s:s,s:s},o]}", "type", "Sequence", "normalizers", "type", "Prepend", "prepend", "\xe2\x96\x81", replace);
-}
-
 static json_t *decoder_of(const struct vocab *v) {
     if (v->kind == VOCAB_BYTE_LEVEL)
         return json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 1, "trim_offsets", 1, "use_regex", 1);
@@ -228,7 +220,8 @@ fp4_status vocab_to_json(const char *path, const struct vocab *v, json_t **out) 
         json_decref(pre);
         return status;
     }
-    *out = json_pack("{s:s,s:n,s:n,s:o,s:o,s:o,s:o,s:o,s:o}", "version", "1.0", "truncation", "padding", "added_tokens", added_tokens(v), "normalizer", normalizer_of(v),
+    *out = json_pack("{s:s,s:n,s:n,s:o,s:o,s:o,s:o,s:o,s:o}", "version", "1.0", "truncation", "padding", "added_tokens", added_tokens(v), "normalizer",
+                     v->kind == VOCAB_PIECES ? normalizer_of(v->add_prefix) : json_null(),
                      "pre_tokenizer", pre, "post_processor", post_processor_of(v), "decoder", decoder_of(v), "model", model);
     status = json_whole(path);
     if (status == FP4_OK && !*out)

@@ -1,10 +1,6 @@
 /* Vocabularies of SentencePiece's tokenizer.model. */
-#include <string.h>
-
 #include "lib/text/tokenizer.h"
 #include "lib/text/vocab.h"
-
-static bool is_byte(const struct source_token *t) { return t->bytes == 6 && strncmp(t->text, "<0x", 3) == 0 && t->text[5] == '>'; }
 
 static fp4_status take(const char *path, const struct tokenizer_source *s, const float *scores, const struct tokenizer_model_facts *facts, struct vocab *v) {
     if (facts->squeeze)
@@ -19,7 +15,10 @@ static fp4_status take(const char *path, const struct tokenizer_source *s, const
     v->n_tokens = s->n_tokens;
     for (size_t i = 0; i < v->n_tokens; i++) {
         const struct source_token *t = &s->tokens[i];
-        int32_t type = (int64_t)i == facts->unknown ? VOCAB_UNKNOWN : t->kind == TOKEN_CONTROL ? VOCAB_CONTROL : is_byte(t) ? VOCAB_BYTE : VOCAB_NORMAL;
+        int32_t type = (int64_t)i == facts->unknown               ? VOCAB_UNKNOWN
+                       : t->kind == TOKEN_CONTROL                 ? VOCAB_CONTROL
+                       : tokenizer_byte(t->text, t->bytes) >= 0 ? VOCAB_BYTE
+                                                                  : VOCAB_NORMAL;
         v->tokens[i] = (struct vocab_token){t->text, t->bytes, type, scores[i]};
     }
     return vocab_merges_from_scores(v);

@@ -1,6 +1,8 @@
 /* tokenizer.json of vocabularies that are the suite's own: the generated corpus's words, and bytes. */
 #include "lib/base/json.h"
 #include "lib/text/corpus.h"
+#include "lib/text/tokenizer.h"
+#include "lib/text/utf8.h"
 #include "lib/text/vocab.h"
 
 static fp4_status write_both(const char *folder, json_t *pre_tokenizer, json_t *decoder, json_t *model) {
@@ -32,23 +34,14 @@ fp4_status fp4_corpus_tokenizer_export(const struct fp4_corpus *c, const char *f
     return write_both(folder, split, blanks, json_pack("{s:s,s:o,s:s}", "type", "WordLevel", "vocab", vocab, "unk_token", "<unknown>"));
 }
 
-/* GPT-2's alphabet: bytes 33–126, 161–172, 174–255 stand for themselves, the 68 others for U+0100 up. */
-static uint32_t letter(int byte, uint32_t *next) {
-    return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174 ? (uint32_t)byte : (*next)++;
-}
-
 fp4_status fp4_byte_tokenizer_export(const char *folder) {
     json_watch();
     json_t *vocab = json_object();
-    uint32_t next = 0x100;
+    uint16_t letter[256];
+    tokenizer_alphabet(letter);
     for (int byte = 0; byte < 256; byte++) {
-        uint32_t code = letter(byte, &next);
-        char text[3] = {(char)code};
-        if (code >= 0x80) {
-            text[0] = (char)(0xc0 | code >> 6);
-            text[1] = (char)(0x80 | (code & 63));
-        }
-        json_object_set_new(vocab, text, json_integer(byte));
+        uint8_t text[4];
+        json_object_setn_new(vocab, (const char *)text, utf8_put(letter[byte], text), json_integer(byte));
     }
     json_t *model = json_pack("{s:s,s:n,s:n,s:n,s:n,s:b,s:b,s:b,s:o,s:[]}", "type", "BPE", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
                               "fuse_unk", 0, "byte_fallback", 0, "ignore_merges", 0, "vocab", vocab, "merges");

@@ -1,10 +1,8 @@
 /* Pre-tokenizers of byte-level vocabularies: GGUF has names for them, tokenizer.json spells them out. */
 #include <string.h>
 
+#include "lib/text/pieces.h"
 #include "lib/text/vocab.h"
-
-/* The pattern of Llama 3's tokenizer.json. */
-#define LLAMA3 "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 enum shape { GPT2, DIGITS, PATTERN };
 /* The first name of a shape is the one to write. */
@@ -26,7 +24,7 @@ static json_t *of_shape(enum shape shape) {
     case DIGITS: return sequence(json_pack("{s:s,s:b}", "type", "Digits", "individual_digits", 1), byte_level(true));
     default: break;
     }
-    return sequence(json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "Regex", LLAMA3, "behavior", "Isolated", "invert", 0), byte_level(false));
+    return sequence(json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "Regex", PIECES_LLAMA3_PATTERN, "behavior", "Isolated", "invert", 0), byte_level(false));
 }
 
 json_t *vocab_pre_tokenizer(const char *pre) {
