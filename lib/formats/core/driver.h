@@ -7,7 +7,7 @@
 enum fp4_work { FP4_WORK_FAKE, FP4_WORK_PACK, FP4_WORK_UNPACK };
 
 /* One pass over a tensor. A unit is `band` rows by `segment` columns; units are grouped into tasks by shape alone. */
-struct fp4_pass {
+struct fp4_tensor_pass {
     enum fp4_work work;
     struct fp4_tensor tensor;
     const struct fp4_format *format;
@@ -25,7 +25,7 @@ struct fp4_pass {
 };
 
 /* Cuts [rows, cols] for q. */
-void fp4_pass_shape(struct fp4_pass *pass, const struct fp4_quantizer *q, size_t rows, size_t cols);
-void fp4_pass_run(struct fp4_pass *pass);
+void fp4_tensor_pass_shape(struct fp4_tensor_pass *pass, const struct fp4_quantizer *q, size_t rows, size_t cols);
+void fp4_tensor_pass_run(struct fp4_tensor_pass *pass);
 
 #endif

@@ -12,7 +12,7 @@ struct unit {
     float u[FP4_SEGMENT];     /* [rows, n], stochastic rounding only */
 };
 
-void fp4_pass_shape(struct fp4_pass *pass, const struct fp4_quantizer *q, size_t rows, size_t cols) {
+void fp4_tensor_pass_shape(struct fp4_tensor_pass *pass, const struct fp4_quantizer *q, size_t rows, size_t cols) {
     const struct fp4_format *f = q->format;
     pass->format = f;
     pass->rows = f->flat ? 1 : rows;
@@ -29,7 +29,7 @@ void fp4_pass_shape(struct fp4_pass *pass, const struct fp4_quantizer *q, size_t
     pass->row_bytes = (pass->cols * (size_t)f->code_bits + 7) / 8;
 }
 
-static void uniforms(const struct fp4_pass *pass, struct unit *unit) {
+static void uniforms(const struct fp4_tensor_pass *pass, struct unit *unit) {
     for (size_t r = 0; r < unit->rows; r++) {
         size_t first = (unit->row + r) * pass->cols + unit->col;
         if (pass->u)
@@ -65,7 +65,7 @@ static void unpack_row(const struct fp4_format *f, const uint8_t *bytes, size_t 
 }
 
 /* One block of n columns at column c of the unit; rows of a tile lie one after the other in the buffers. */
-static void one_block(const struct fp4_pass *pass, const struct unit *unit, size_t c, size_t n) {
+static void one_block(const struct fp4_tensor_pass *pass, const struct unit *unit, size_t c, size_t n) {
     uint8_t codes[2 * FP4_SEGMENT], own_scale[8];
     float tile[FP4_TILE * FP4_TILE], tile_u[FP4_TILE * FP4_TILE];
     const struct fp4_format *f = pass->format;
@@ -98,7 +98,7 @@ static void one_block(const struct fp4_pass *pass, const struct unit *unit, size
         memcpy(y + r * pass->cols, tile + r * n, n * sizeof(float));
 }
 
-static void one_unit(const struct fp4_pass *pass, size_t index) {
+static void one_unit(const struct fp4_tensor_pass *pass, size_t index) {
     struct unit unit;
     unit.row = index / pass->segments * pass->band;
     unit.col = index % pass->segments * pass->segment;
@@ -118,12 +118,12 @@ static void one_unit(const struct fp4_pass *pass, size_t index) {
 }
 
 static void run_task(void *context, size_t task) {
-    const struct fp4_pass *pass = context;
+    const struct fp4_tensor_pass *pass = context;
     size_t first = task * pass->per_task, end = first + pass->per_task;
     for (size_t i = first; i < end && i < pass->units; i++)
         one_unit(pass, i);
 }
 
-void fp4_pass_run(struct fp4_pass *pass) {
+void fp4_tensor_pass_run(struct fp4_tensor_pass *pass) {
     fp4_parallel_for((pass->units + pass->per_task - 1) / pass->per_task, run_task, pass);
 }

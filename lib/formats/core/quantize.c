@@ -31,7 +31,7 @@ void fp4_tensor_prepare(const struct fp4_quantizer *q, float amax, struct fp4_te
 }
 
 /* A tensor that is read: its amax, its shape in blocks, its random numbers. */
-static fp4_status begin(struct fp4_pass *pass, const struct fp4_quantizer *q, size_t rows, size_t cols, const float *x) {
+static fp4_status begin(struct fp4_tensor_pass *pass, const struct fp4_quantizer *q, size_t rows, size_t cols, const float *x) {
     struct amax_job job = {.kernels = pass->kernels, .n = rows * cols, .x = x};
     fp4_parallel_for((job.n + AMAX_CHUNK - 1) / AMAX_CHUNK, amax_task, &job);
     float amax = fp4_from_bits(atomic_load(&job.largest));
@@ -40,7 +40,7 @@ static fp4_status begin(struct fp4_pass *pass, const struct fp4_quantizer *q, si
         return fp4_fail(FP4_ERR_NUMERIC, "a tensor of %zu x %zu to be quantized to %s holds NaN or infinity", rows, cols,
                         q->format->name);
     fp4_tensor_prepare(q, amax, &pass->tensor);
-    fp4_pass_shape(pass, q, rows, cols);
+    fp4_tensor_pass_shape(pass, q, rows, cols);
     pass->x = x;
     return FP4_OK;
 }
@@ -75,14 +75,14 @@ static fp4_status fake(const struct fp4_quantizer *q, size_t rows, size_t cols, 
         return FP4_OK;
     }
     FP4_TRY(check(q, rows, cols, random || u));
-    struct fp4_pass pass = {.work = FP4_WORK_FAKE, .y = y, .u = u, .random = random};
+    struct fp4_tensor_pass pass = {.work = FP4_WORK_FAKE, .y = y, .u = u, .random = random};
     FP4_TRY(fp4_cpu_kernels_get(&pass.kernels));
     if (q->hadamard) {
         FP4_TRY(rotate(q, rows, cols, x, y, random));
         x = y;
     }
     FP4_TRY(begin(&pass, q, rows, cols, x));
-    fp4_pass_run(&pass);
+    fp4_tensor_pass_run(&pass);
     return FP4_OK;
 }
 
@@ -96,7 +96,7 @@ fp4_status fp4_fake_quantize_u(const struct fp4_quantizer *q, size_t rows, size_
 }
 
 /* Fills an out whose quantizer and shape are set. */
-static fp4_status pack(struct fp4_pass *pass, const float *x, struct fp4_qtensor *out) {
+static fp4_status pack(struct fp4_tensor_pass *pass, const float *x, struct fp4_qtensor *out) {
     const struct fp4_quantizer *q = &out->quantizer;
     FP4_TRY(begin(pass, q, out->rows, out->cols, x));
     size_t blocks = (pass->rows + pass->band - 1) / pass->band * pass->blocks_per_row;
@@ -109,7 +109,7 @@ static fp4_status pack(struct fp4_pass *pass, const float *x, struct fp4_qtensor
     FP4_TRY(FP4_NEW(out->scales, out->scale_bytes));
     pass->data = out->data;
     pass->scales = out->scales;
-    fp4_pass_run(pass);
+    fp4_tensor_pass_run(pass);
     return FP4_OK;
 }
 
@@ -121,7 +121,7 @@ static fp4_status quantize(const struct fp4_quantizer *q, size_t rows, size_t co
     FP4_TRY(check(q, rows, cols, random || u));
     if (rows == 0 || cols == 0)
         return FP4_OK;
-    struct fp4_pass pass = {.work = FP4_WORK_PACK, .u = u, .random = random};
+    struct fp4_tensor_pass pass = {.work = FP4_WORK_PACK, .u = u, .random = random};
     FP4_TRY(fp4_cpu_kernels_get(&pass.kernels));
     float *rotated = NULL;
     fp4_status status = FP4_OK;
@@ -154,11 +154,11 @@ fp4_status fp4_dequantize(const struct fp4_qtensor *t, float *y) {
     if (!t->quantizer.format)
         return fp4_fail(FP4_ERR_ARG, "the packed tensor has no format");
     FP4_TRY(check(&t->quantizer, t->rows, t->cols, true));
-    struct fp4_pass pass = {.work = FP4_WORK_UNPACK, .y = y, .data = t->data, .scales = t->scales};
+    struct fp4_tensor_pass pass = {.work = FP4_WORK_UNPACK, .y = y, .data = t->data, .scales = t->scales};
     FP4_TRY(fp4_cpu_kernels_get(&pass.kernels));
     fp4_tensor_prepare(&t->quantizer, t->amax, &pass.tensor);
-    fp4_pass_shape(&pass, &t->quantizer, t->rows, t->cols);
-    fp4_pass_run(&pass);
+    fp4_tensor_pass_shape(&pass, &t->quantizer, t->rows, t->cols);
+    fp4_tensor_pass_run(&pass);
     return FP4_OK;
 }
 
