@@ -53,12 +53,7 @@ static fp4_status apply(const struct fp4_quantizer *q, const struct fp4_random *
     fp4_status status = fp4_dequantize(&packed, y);
     *bytes = fp4_qtensor_bytes(&packed);
     fp4_qtensor_free(&packed);
-    if (status == FP4_OK && q->hadamard) {
-        float sign[128];
-        fp4_hadamard_signs(random->seed, (size_t)q->hadamard, sign);
-        status = fp4_hadamard_inverse((size_t)q->hadamard, rows, cols, sign, y);
-    }
-    return status;
+    return status == FP4_OK ? fp4_hadamard_undo((size_t)q->hadamard, random->seed, rows, cols, y) : status;
 }
 
 static void compare(size_t n, const float *x, const float *y, struct measure *m) {

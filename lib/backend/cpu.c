@@ -44,14 +44,6 @@ static fp4_status cpu_gemm(bool transpose_a, bool transpose_b, size_t m, size_t 
     return FP4_OK;
 }
 
-static fp4_status cpu_unrotate(size_t size, uint32_t seed, size_t rows, size_t cols, float *x) {
-    float sign[128];
-    if (size > sizeof sign / sizeof *sign)
-        return fp4_fail(FP4_ERR_ARG, "Hadamard transform of size %zu: at most 128", size);
-    fp4_hadamard_signs(seed, size, sign);
-    return fp4_hadamard_inverse(size, rows, cols, sign, x);
-}
-
 /* Squares of 32×32 stay in the first cache while they are turned. */
 enum { SQUARE = 32 };
 struct turn {
@@ -87,7 +79,7 @@ static const struct fp4_backend cpu = {
     .zero = fp4_cpu_zero,
     .gemm = cpu_gemm,
     .quantize = fp4_fake_quantize,
-    .unrotate = cpu_unrotate,
+    .unrotate = fp4_hadamard_undo,
     .transpose = cpu_transpose,
     .embed = fp4_cpu_embed,
     .embed_backward = fp4_cpu_embed_backward,

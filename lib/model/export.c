@@ -39,11 +39,8 @@ static fp4_status round_weight(const struct fp4_exporter *e, const struct fp4_li
     const struct fp4_quantizer *q = &e->o->weights;
     struct fp4_random random = {.seed = e->o->seed, .stream = FP4_STREAM_ROUND, .layer = (uint32_t)(l - e->m->linear), .operand = FP4_FWD_W};
     fp4_status status = fp4_fake_quantize(q, l->n_out, l->n_in, x, x, &random);
-    float sign[128];
-    if (status == FP4_OK && q->hadamard) {
-        fp4_hadamard_signs(e->o->seed, (size_t)q->hadamard, sign);
-        status = fp4_hadamard_inverse((size_t)q->hadamard, l->n_out, l->n_in, sign, x);
-    }
+    if (status == FP4_OK)
+        status = fp4_hadamard_undo((size_t)q->hadamard, e->o->seed, l->n_out, l->n_in, x);
     return status == FP4_OK ? FP4_OK : fp4_fail(status, "tensor %s: %s", l->name, fp4_last_error());
 }
 

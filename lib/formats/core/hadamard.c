@@ -21,8 +21,10 @@ static void transform_task(void *context, size_t task) {
                            job->x + first * job->n);
 }
 
+enum { LARGEST = 128 };
+
 static fp4_status transform(size_t n, size_t rows, size_t cols, const float *sign, bool inverse, float *x) {
-    if (n != 16 && n != 32 && n != 64 && n != 128)
+    if (n != 16 && n != 32 && n != 64 && n != LARGEST)
         return fp4_fail(FP4_ERR_ARG, "Hadamard transform of size %zu: use 16, 32, 64 or 128", n);
     if (cols % n != 0)
         return fp4_fail(FP4_ERR_ARG, "Hadamard transform of size %zu: rows of %zu elements are no multiple of it", n, cols);
@@ -48,4 +50,12 @@ void fp4_hadamard_signs(uint32_t seed, size_t n, float *sign) {
         fp4_random_words(&address, i, 1, &word);
         sign[i] = word >> 31 ? -1.0f : 1.0f;
     }
+}
+
+fp4_status fp4_hadamard_undo(size_t n, uint32_t seed, size_t rows, size_t cols, float *x) {
+    float sign[LARGEST] = {0};
+    if (n == 0)
+        return FP4_OK;
+    fp4_hadamard_signs(seed, n < LARGEST ? n : LARGEST, sign); /* another n is refused below */
+    return fp4_hadamard_inverse(n, rows, cols, sign, x);
 }

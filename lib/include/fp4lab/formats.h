@@ -85,6 +85,8 @@ fp4_status fp4_hadamard(size_t n, size_t rows, size_t cols, const float *sign, f
 fp4_status fp4_hadamard_inverse(size_t n, size_t rows, size_t cols, const float *sign, float *x);
 /* The signs of a seed: addressed, stream FP4_STREAM_HADAMARD. */
 void fp4_hadamard_signs(uint32_t seed, size_t n, float *sign);
+/* The inverse with the signs of a seed: what a quantizer with had<n> and this seed has turned comes back into its basis. n = 0: nothing to undo. */
+fp4_status fp4_hadamard_undo(size_t n, uint32_t seed, size_t rows, size_t cols, float *x);
 
 /* ---- CPU rungs ---- */
 /* Kernels exist as plain C and for AVX2 and AVX-512; the best that the CPU has is taken, or what FP4LAB_CPU=ref|avx2|avx512

@@ -28,12 +28,7 @@ fp4_status method_pack(const struct fp4_linear *linear, const struct fp4_method_
 }
 
 fp4_status method_turn_back(const struct fp4_linear *linear, const struct fp4_method_options *o, float *values) {
-    size_t n = (size_t)o->weights.hadamard;
-    float sign[128];
-    if (n == 0)
-        return FP4_OK;
-    fp4_hadamard_signs(o->seed, n, sign);
-    return fp4_hadamard_inverse(n, linear->n_out, linear->n_in, sign, values);
+    return fp4_hadamard_undo((size_t)o->weights.hadamard, o->seed, linear->n_out, linear->n_in, values);
 }
 
 void method_set_activations(struct fp4_linear *linear, const struct fp4_method_options *o) {
