@@ -3,6 +3,7 @@
  * Debian 12's OpenBLAS 0.3.21 chooses its kernels by CPU model and does not know Zen 4 and Zen 5: it takes Haswell's (AVX2) there,
  * half the speed. Its SkylakeX kernels need no more than AVX-512F/BW/DQ/VL, so they are chosen by feature here. */
 #include "fp4lab/backend.h"
+#include "fp4lab/formats.h"
 
 #include "lib/backend/gemm.h"
 #include "lib/backend/lapack.h"
@@ -30,14 +31,11 @@ static const char *best_core(void) {
     const char *asked = getenv("FP4LAB_BLAS_CORE");
     if (asked && *asked)
         return asked;
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
-        return "SkylakeX";
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return __builtin_cpu_is("amd") ? "Zen" : "Haswell";
-#endif
+    switch (fp4_cpu_detect()) {
+    case FP4_CPU_AVX512: return "SkylakeX";
+    case FP4_CPU_AVX2: return __builtin_cpu_is("amd") ? "Zen" : "Haswell";
+    case FP4_CPU_REF: break;
+    }
     return NULL;
 }
 

@@ -4,6 +4,10 @@
 
 #include "lib/backend/backend.h"
 
+/* Tasks of `grain` of n each, the last with what is left; where the one that begins at `first` ends. */
+static inline size_t tasks_of(size_t n, size_t grain) { return (n + grain - 1) / grain; }
+static inline size_t end_of(size_t first, size_t grain, size_t n) { return first + grain < n ? first + grain : n; }
+
 /* cpu_attention.c */
 fp4_status fp4_cpu_attention(const struct fp4_attention *a, const float *q, const float *k, const float *v, float *out, float *stats);
 fp4_status fp4_cpu_attention_backward(const struct fp4_attention *a, const float *q, const float *k, const float *v, const float *out,

@@ -4,10 +4,7 @@
 
 enum { ROWS = 16, COLUMNS = 64, GRAIN = 1 << 12 };
 
-static size_t tasks_of(size_t n, size_t grain) { return (n + grain - 1) / grain; }
-static size_t end_of(size_t first, size_t grain, size_t n) { return first + grain < n ? first + grain : n; }
-
-/* Rows of x [R, d] and of a table of T of them, from row `first` of what it is part of. */
+/* R rows of d elements, and a table of T rows that they meet in turn: which of the two `in` and `out` are is the task's. */
 struct rows {
     const struct fp4_nn_kernels *k;
     size_t R, T, d;

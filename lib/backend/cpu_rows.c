@@ -4,9 +4,6 @@
 
 enum { ROWS = 16, COLUMNS = 64 }; /* of one task */
 
-static size_t tasks_of(size_t n, size_t grain) { return (n + grain - 1) / grain; }
-static size_t end_of(size_t first, size_t grain, size_t n) { return first + grain < n ? first + grain : n; }
-
 /* ---- embedding ---- */
 
 struct lookup {

@@ -1,6 +1,7 @@
 /* Element types and their conversion to fp32. */
 #include <string.h>
 
+#include "lib/formats/core/elements.h"
 #include "lib/io/ggml_blocks.h"
 
 static const struct io_dtype plain[] = {
@@ -23,27 +24,10 @@ static uint16_t load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); 
 static uint32_t load32(const uint8_t *p) { return load16(p) | (uint32_t)load16(p + 2) << 16; }
 static uint64_t load64(const uint8_t *p) { return load32(p) | (uint64_t)load32(p + 4) << 32; }
 
-static float bits_to_float(uint32_t bits) {
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
 static double bits_to_double(uint64_t bits) {
     double f;
     memcpy(&f, &bits, sizeof f);
     return f;
-}
-
-float io_half_to_float(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 1023;
-    if (exponent == 31)
-        return bits_to_float(sign | 0x7f800000 | mantissa << 13);
-    if (exponent == 0) { /* zero and subnormals: mantissa · 2⁻²⁴ */
-        float value = (float)mantissa * 0x1p-24f;
-        return sign ? -value : value;
-    }
-    return bits_to_float(sign | (exponent + 112) << 23 | mantissa << 13);
 }
 
 static void convert_blocks(const struct io_ggml_type *type, const uint8_t *p, size_t n, float *y) {
@@ -61,9 +45,9 @@ static void convert_blocks(const struct io_ggml_type *type, const uint8_t *p, si
 
 static void convert(enum fp4_dtype type, const uint8_t *p, size_t n, float *y) {
     switch (type) {
-    case FP4_F32: EACH(4, bits_to_float(load32(e)));
-    case FP4_F16: EACH(2, io_half_to_float(load16(e)));
-    case FP4_BF16: EACH(2, bits_to_float((uint32_t)load16(e) << 16));
+    case FP4_F32: EACH(4, fp4_from_bits(load32(e)));
+    case FP4_F16: EACH(2, fp4_fp16_decode(load16(e)));
+    case FP4_BF16: EACH(2, fp4_bf16_decode(load16(e)));
     case FP4_F64: EACH(8, bits_to_double(load64(e)));
     case FP4_I8: EACH(1, (int8_t)e[0]);
     case FP4_U8: EACH(1, e[0]);

@@ -1,11 +1,12 @@
 /* ggml's tensor types and the decoding of its block types (facts from ggml-common.h and ggml-quants.c of https://github.com/ggml-org/ggml). Every
  * product and sum is one fp32 operation, in ggml's order; multi-byte fields are little-endian; unless said otherwise a byte's low nibble is
  * an element of the first half of its run and its high nibble the same place of the second. */
+#include "lib/formats/core/elements.h"
 #include "lib/io/ggml_blocks.h"
 
 #include <string.h>
 
-static float half_at(const uint8_t *p) { return io_half_to_float((uint16_t)(p[0] | p[1] << 8)); }
+static float half_at(const uint8_t *p) { return fp4_fp16_decode((uint16_t)(p[0] | p[1] << 8)); }
 
 /* ---- runs of 32: fp16 scale d, some with an fp16 minimum m ---- */
 

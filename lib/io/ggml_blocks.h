@@ -13,7 +13,5 @@ struct io_ggml_type {
 const struct io_ggml_type *io_ggml_type(uint32_t id);
 /* The block type with this element type; NULL when it is a plain one. */
 const struct io_ggml_type *io_ggml_block_type(enum fp4_dtype t);
-/* IEEE binary16; exact, NaN payloads kept. */
-float io_half_to_float(uint16_t h);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "lib/formats/core/elements.h"
 #include "lib/io/encode.h"
 #include "lib/io/ggml_blocks.h"
 #include "lib/io/gguf.h"
@@ -50,12 +51,6 @@ static void put_array(struct gguf_pairs *p, const char *key, enum gguf_type elem
     put_number(p, n, 8);
 }
 
-static uint32_t bits_of(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
 /* ---- pairs ---- */
 
 void gguf_put_u32(struct gguf_pairs *p, const char *key, uint32_t value) {
@@ -65,7 +60,7 @@ void gguf_put_u32(struct gguf_pairs *p, const char *key, uint32_t value) {
 
 void gguf_put_f32(struct gguf_pairs *p, const char *key, float value) {
     put_key(p, key, GGUF_FLOAT32);
-    put_number(p, bits_of(value), 4);
+    put_number(p, fp4_bits(value), 4);
 }
 
 void gguf_put_bool(struct gguf_pairs *p, const char *key, bool value) {
@@ -96,7 +91,7 @@ void gguf_put_i32s(struct gguf_pairs *p, const char *key, size_t n, const int32_
 void gguf_put_f32s(struct gguf_pairs *p, const char *key, size_t n, const float *values) {
     put_array(p, key, GGUF_FLOAT32, n);
     for (size_t i = 0; i < n; i++)
-        put_number(p, bits_of(values[i]), 4);
+        put_number(p, fp4_bits(values[i]), 4);
 }
 
 /* Integers of any width become 32 bits where they fit, 64 where they do not, as the types that the format's keys have. */

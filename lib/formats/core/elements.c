@@ -118,8 +118,3 @@ float fp4_fp16_round(float x) {
     float magic = fp4_from_bits(exponent + (13u << 23) + 0x00400000u);
     return fp4_with_sign((a + magic) - magic, x);
 }
-float fp4_fp16_decode(uint16_t code) {
-    uint32_t magnitude = code & 0x7fff;
-    float value = magnitude > 0x7c00 ? NAN : magnitude == 0x7c00 ? INFINITY : small_float_value(magnitude, 10, 15);
-    return code & 0x8000 ? -value : value;
-}

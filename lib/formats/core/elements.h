@@ -106,6 +106,11 @@ float fp4_e8m0_decode(uint8_t code);
 uint16_t fp4_bf16_encode(float x); /* IEEE; NaN stays a NaN of its sign */
 static inline float fp4_bf16_decode(uint16_t code) { return fp4_from_bits((uint32_t)code << 16); }
 float fp4_fp16_round(float x);     /* to the nearest half-precision value, overflow to infinity */
-float fp4_fp16_decode(uint16_t code);
+static inline float fp4_fp16_decode(uint16_t code) { /* NaN keeps its payload */
+    uint32_t sign = (uint32_t)(code & 0x8000) << 16, exponent = code >> 10 & 31, mantissa = code & 1023;
+    if (exponent == 0) /* zero and subnormals: mantissa · 2⁻²⁴ */
+        return fp4_from_bits(sign | fp4_bits((float)mantissa * 0x1p-24f));
+    return fp4_from_bits(sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | mantissa << 13);
+}
 
 #endif

@@ -1,6 +1,6 @@
 /* The quantization kernels over vectors of V_LANES floats, included once by each SIMD rung after it has defined the vector
- * operations (V_…; see avx2/quantize.c). Same operations in the same order as the reference: the same bits. What is left
- * over below a vector goes through a padded copy or the reference. */
+ * operations (V_…; see avx2/quantize.c) and QUANTIZE_TABLE, the name of its table. Same operations in the same order as the
+ * reference: the same bits. What is left over below a vector goes through a padded copy or the reference. */
 
 static inline vec v_abs(vec x) { return v_and(x, v_from_int(v_int_set(0x7fffffff))); }
 
@@ -365,3 +365,19 @@ static void uniform(const struct fp4_random *r, uint64_t first, size_t n, float 
         }
     }
 }
+
+const struct fp4_cpu_kernels QUANTIZE_TABLE = {
+    .amax_bits = amax_bits,
+    .block_max = block_max,
+    .te_scales = te_scales,
+    .e2m1 = e2m1,
+    .e2m1_quotient = e2m1_quotient,
+    .six_four = six_four,
+    .block_error = block_error,
+    .tta = tta,
+    .table = table,
+    .bf16 = bf16,
+    .int4 = int4,
+    .hadamard = hadamard,
+    .uniform = uniform,
+};

@@ -96,20 +96,5 @@ static inline void v_transpose(vec v[8]) {
     }
 }
 
+#define QUANTIZE_TABLE fp4_cpu_kernels_avx2
 #include "lib/kernels/cpu/quantize_template.h"
-
-const struct fp4_cpu_kernels fp4_cpu_kernels_avx2 = {
-    .amax_bits = amax_bits,
-    .block_max = block_max,
-    .te_scales = te_scales,
-    .e2m1 = e2m1,
-    .e2m1_quotient = e2m1_quotient,
-    .six_four = six_four,
-    .block_error = block_error,
-    .tta = tta,
-    .table = table,
-    .bf16 = bf16,
-    .int4 = int4,
-    .hadamard = hadamard,
-    .uniform = uniform,
-};
