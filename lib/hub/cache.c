@@ -246,10 +246,7 @@ static fp4_status shards_there(const struct hub *h, const char *snapshot, const 
     return status;
 }
 
-static int is_gguf(const struct dirent *entry) {
-    size_t n = strlen(entry->d_name);
-    return n > 5 && strcasecmp(entry->d_name + n - 5, ".gguf") == 0;
-}
+static int is_gguf(const struct dirent *entry) { return hub_ends_with(entry->d_name, ".gguf"); }
 
 static fp4_status only_gguf(const struct hub *h, const char *snapshot, char path[PATH_MAX]) {
     struct dirent **entries;

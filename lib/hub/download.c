@@ -326,7 +326,7 @@ fp4_status hub_download(struct hub *h, const char *commit, struct fp4_hub_file *
     FP4_TRY(hub_path(blob, "%s/snapshots/%s/%s", h->folder, commit, file->name));
     if (whole(blob, file->bytes))
         return FP4_OK;
-    hub_escape(file->name, true, name, sizeof name);
+    hub_escape(file->name, true, name);
     snprintf(url, sizeof url, "%s/%s/resolve/%s/%s", h->endpoint, h->spec->repo, commit, name);
     FP4_TRY(hub_path(folder, "%s/blobs", h->folder));
     if (!*file->hash || blob_path(h, file->hash, blob) != FP4_OK || !whole(blob, file->bytes)) {

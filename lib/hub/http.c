@@ -11,16 +11,15 @@
 enum { MAX_REDIRECTS = 10, MAX_HEADER_BYTES = 128 << 10, MAX_REFUSAL_BYTES = 64 << 10, URL_MAX = 8192, RECEIVE_BYTES = 256 << 10,
        TRICKLE_LIMIT = 128, TRICKLE_SECONDS = 60 };
 
-bool hub_escape(const char *text, bool keep_slash, char *out, size_t size) {
+void hub_escape(const char *text, bool keep_slash, char *out) {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"; /* RFC 3986, unreserved */
     size_t n = 0;
-    for (; *text && n + 4 < size; text++)
+    for (; *text; text++)
         if (strchr(plain, *text) || (keep_slash && *text == '/'))
             out[n++] = *text;
         else
             n += (size_t)snprintf(out + n, 4, "%%%02X", (unsigned int)(unsigned char)*text);
     out[n] = 0;
-    return *text == 0;
 }
 
 /* ---- addresses ---- */

@@ -164,16 +164,11 @@ fp4_status fp4_hub_fetch(const struct fp4_hub_spec *spec, const struct fp4_hub_o
 
 /* ---- models by name ---- */
 
-static bool has_ending(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n > m && strcmp(text + n - m, end) == 0;
-}
-
 /* Of the form ORG/NAME, and not a file's name that was mistyped. */
 static bool names_repository(const char *model, struct fp4_hub_spec *spec) {
     if (fp4_hub_parse(model, spec) != FP4_OK)
         return false;
-    return !has_ending(spec->repo, ".gguf") && !has_ending(spec->repo, ".safetensors") && !has_ending(spec->repo, ".json");
+    return !hub_ends_with(spec->repo, ".gguf") && !hub_ends_with(spec->repo, ".safetensors") && !hub_ends_with(spec->repo, ".json");
 }
 
 fp4_status fp4_hub_locate(const char *model, const struct fp4_hub_options *options, struct fp4_hub_found *out) {

@@ -69,11 +69,13 @@ struct hub_request {
 fp4_status hub_exchange(struct hub *h, const struct hub_request *request, struct hub_reply *reply);
 /* After a failed exchange or a refusal: FP4_OK after a wait when it is worth another try (*attempt counts them), else the error for `what`. */
 fp4_status hub_try_again(struct hub *h, fp4_status status, const struct hub_reply *reply, const char *what, int *attempt);
-/* Percent-encodes; '/' stays when keep_slash. False: too long. */
-bool hub_escape(const char *text, bool keep_slash, char *out, size_t size);
+/* Percent-encodes; '/' stays when keep_slash. out [3·strlen(text) + 1]. */
+void hub_escape(const char *text, bool keep_slash, char *out);
 
 /* ---- list.c ---- */
 
+/* Whether a name has this ending, in whatever case, and something before it. */
+bool hub_ends_with(const char *name, const char *end);
 /* What is to be fetched, in the order in which it is: weights last. `all`: every file of the repository. Either may be NULL. */
 fp4_status hub_list(struct hub *h, struct fp4_hub_listing *chosen, struct fp4_hub_listing *all);
 /* Names that a model may have besides its weights. */

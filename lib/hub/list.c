@@ -40,7 +40,7 @@ static fp4_status get_listing(struct hub *h, struct buffer *b) {
     char url[2048], revision[3 * FP4_HUB_REVISION], what[HUB_WHAT];
     struct hub_reply reply;
     int attempt = 0;
-    hub_escape(h->spec->revision, false, revision, sizeof revision);
+    hub_escape(h->spec->revision, false, revision);
     snprintf(url, sizeof url, "%s/api/models/%s/revision/%s?blobs=true", h->endpoint, h->spec->repo, revision);
     snprintf(what, sizeof what, "%s@%s", h->spec->repo, h->spec->revision);
     struct hub_request request = {.url = url, .stall = h->answer_timeout, .total = 12 * h->answer_timeout,
@@ -146,7 +146,7 @@ static bool is_shard(size_t kind, const char *name) {
     return read == 2 && end > 0 && name[end] == 0;
 }
 
-static bool ends_with(const char *name, const char *end) {
+bool hub_ends_with(const char *name, const char *end) {
     size_t n = strlen(name), m = strlen(end);
     return n > m && strcasecmp(name + n - m, end) == 0;
 }
@@ -171,7 +171,7 @@ static fp4_status which_gguf(const struct hub *h, const struct fp4_hub_listing *
     char list[600] = "";
     size_t used = 0, shown = 0;
     for (size_t i = 0; i < all->n; i++)
-        if (ends_with(all->files[i].name, ".gguf") && used + strlen(all->files[i].name) + 24 < sizeof list) {
+        if (hub_ends_with(all->files[i].name, ".gguf") && used + strlen(all->files[i].name) + 24 < sizeof list) {
             used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", shown ? ", " : "", all->files[i].name);
             if (all->files[i].bytes >= 0)
                 used += (size_t)snprintf(list + used, sizeof list - used, " (%.0f MB)", (double)all->files[i].bytes / 1e6);
@@ -185,7 +185,7 @@ static fp4_status choose_gguf(const struct hub *h, const struct fp4_hub_listing 
     size_t n = 0;
     const struct fp4_hub_file *only = NULL;
     for (size_t i = 0; i < all->n; i++)
-        if (ends_with(all->files[i].name, ".gguf")) {
+        if (hub_ends_with(all->files[i].name, ".gguf")) {
             only = &all->files[i];
             n++;
         }
