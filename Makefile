@@ -128,7 +128,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(TEST_COMMON)) $(LIBS) 
 	$(link)
 # These suites run the program itself.
 $(BUILD)/tests/test_tool $(BUILD)/tests/test_memory_plan $(BUILD)/tests/test_hub_tool: | $(BUILD)/fp4lab
-$(BUILD)/tests/test_hostile $(BUILD)/tests/test_experiments: | $(PROGRAMS)
+$(BUILD)/tests/test_hostile $(BUILD)/tests/test_experiments $(BUILD)/tests/test_facts: | $(PROGRAMS)
 # The parser of fp4lab's command lines is in tools/, which is in no library; the fuzz targets call it.
 FUZZ_TOOLS := $(BUILD)/obj/tools/options.o
 $(TESTS): $(FUZZ_TOOLS)

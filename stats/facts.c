@@ -8,8 +8,10 @@
 #include <string.h>
 
 void facts_broken(struct facts *f, fp4_status status) {
-    if (f->status == FP4_OK)
-        f->status = status;
+    if (f->status != FP4_OK || status == FP4_OK)
+        return;
+    f->status = status;
+    snprintf(f->why, sizeof f->why, "%s", fp4_last_error());
 }
 
 /* Stores a new value under key of a section; twice the same key is a mistake of the caller. */
@@ -34,8 +36,8 @@ fp4_status facts_begin(struct facts *f, const struct results *results, json_t *p
     f->files = json_object();
     f->used = json_object();
     if (!f->root || !f->files || !f->used)
-        return f->status = fp4_fail(FP4_ERR_MEMORY, "facts: no memory");
-    return FP4_OK;
+        facts_broken(f, fp4_fail(FP4_ERR_MEMORY, "facts: no memory"));
+    return f->status;
 }
 
 void facts_free(struct facts *f) {
@@ -177,7 +179,8 @@ static fp4_status write_in(const char *folder, const char *name, const char *tex
 
 fp4_status facts_write(struct facts *f, const char *folder) {
     check_used(f, f->published, "");
-    FP4_TRY(f->status);
+    if (f->status != FP4_OK)
+        return fp4_fail(f->status, "%s", f->why);
     FP4_TRY(json_whole("facts"));
     FP4_TRY(fp4_make_dirs(folder));
     const char *name;

@@ -1,7 +1,7 @@
 /* stats/facts.h: from results to the facts of the report: every number with its text, n, interval and method; claims with their verdict;
  * Markdown tables; the data of the figures. Formatting (digits, units, signs, intervals) happens here and nowhere else.
  *
- * A builder keeps its first failure (`status`, fp4_last_error()) and does nothing after it, so that a chain of calls is checked once, in
+ * A builder keeps its first failure and does nothing after it, so that a chain of calls is checked once, in
  * facts_write(). Keys are words joined by points ("tta.base.sequence"). Everything is written in an order that the results' content gives, without dates
  * and paths: equal results give equal bytes. */
 #ifndef FP4LAB_STATS_FACTS_H
@@ -58,7 +58,8 @@ struct facts {
     json_t *root;      /* facts.json as it grows */
     json_t *files;     /* name → text of the .md and .tsv files */
     json_t *used;      /* published paths that stand in a table */
-    fp4_status status;
+    fp4_status status; /* the first failure, and what it said */
+    char why[1024];
     /* the table being built */
     char table[FACT_KEY];
     json_t *lines;
@@ -71,7 +72,7 @@ fp4_status facts_begin(struct facts *f, const struct results *results, json_t *p
 void facts_free(struct facts *f);
 /* Fails when a published number stands in no table; else writes facts.json, NAME.md and NAME.tsv into the folder. */
 fp4_status facts_write(struct facts *f, const char *folder);
-/* Notes the first failure of a chain. */
+/* Notes the first failure of a chain, with fp4_last_error(); FP4_OK is none. */
 void facts_broken(struct facts *f, fp4_status status);
 /* All sections below. */
 void facts_all(struct facts *f);

@@ -146,8 +146,7 @@ static void trials_table(struct facts *f) {
 void facts_inputs(struct facts *f) {
     char hex[65];
     const char *profile = trial_text(json_array_get(f->results->manifests, 0), "profile");
-    if (f->status == FP4_OK && results_digest(f->results, hex) != FP4_OK)
-        facts_broken(f, FP4_ERR_FORMAT);
+    facts_broken(f, results_digest(f->results, hex));
     if (f->status != FP4_OK)
         return;
     facts_word(f, "digest", hex);

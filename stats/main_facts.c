@@ -23,6 +23,7 @@ static const char HELP[] =
     "Exit status: 0 done, 1 the template has faults, 2 an error.\n";
 
 enum { MAX_PATHS = 64 };
+static const char TOO_MANY[] = "too many results: at most 64 files and folders";
 
 struct options {
     const char *results[MAX_PATHS], *published, *out, *bench, *template, *facts;
@@ -81,9 +82,10 @@ static fp4_status compute(const struct options *o) {
         return s;
     }
     s = facts_begin(&f, &r, published, bench);
-    facts_all(&f);
-    if (s == FP4_OK)
+    if (s == FP4_OK) {
+        facts_all(&f);
         s = facts_write(&f, o->out);
+    }
     if (s != FP4_OK && strncmp(fp4_last_error(), "facts: ", 7) == 0) /* what was found wrong when all results were together */
         s = fp4_fail(s, "%s: %s", o->results[0], fp4_last_error() + 7);
     facts_free(&f);
@@ -112,9 +114,10 @@ static int usage(const char *why) {
 }
 
 static bool add_result(struct options *o, const char *path) {
-    if (o->n_results < MAX_PATHS)
-        o->results[o->n_results++] = path;
-    return o->n_results < MAX_PATHS;
+    if (o->n_results == MAX_PATHS)
+        return false;
+    o->results[o->n_results++] = path;
+    return true;
 }
 
 int main(int argc, char **argv) {
@@ -126,7 +129,7 @@ int main(int argc, char **argv) {
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
         switch (c) {
-        case 'r': if (!add_result(&o, optarg)) return usage("too many --results"); break;
+        case 'r': if (!add_result(&o, optarg)) return usage(TOO_MANY); break;
         case 'p': o.published = optarg; break;
         case 'o': o.out = optarg; break;
         case 'b': o.bench = optarg; break;
@@ -142,7 +145,7 @@ int main(int argc, char **argv) {
     }
     for (int i = optind; i < argc; i++)
         if (!o.digest || !add_result(&o, argv[i]))
-            return usage("too many arguments");
+            return usage(o.digest ? TOO_MANY : "an argument that is no option");
     if (o.digest)
         return o.n_results ? digest(&o) : usage("--digest needs results");
     if (o.template)

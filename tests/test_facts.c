@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "stats/facts_data.h"
+#include "tests/program.h"
 #include "tests/results_fixture.h"
 #include "tests/support.h"
 
@@ -269,6 +270,45 @@ Test(facts, a_published_number_without_a_table_fails, .init = make_scratch, .fin
     cr_assert_not_null(strstr(fp4_last_error(), "'forgotten' stands in no table"));
     facts_free(&f);
     results_free(&r);
+}
+
+/* What is said is what broke first, not what then stood in no table. */
+Test(facts, the_first_failure_is_told, .init = make_scratch, .fini = remove_scratch) {
+    struct results r;
+    struct facts f;
+    const char *paths[] = {in_scratch("empty")};
+    must(fixture_write(paths[0], FIXTURE_EMPTY));
+    must(results_load(paths, 1, &r));
+    must(facts_begin(&f, &r, json_pack("{s:s}", "forgotten", "5.47"), NULL));
+    facts_broken(&f, FP4_OK);
+    facts_broken(&f, fp4_fail(FP4_ERR_NUMERIC, "the first"));
+    facts_broken(&f, fp4_fail(FP4_ERR_ARG, "the second"));
+    cr_assert_eq(facts_write(&f, in_scratch("facts")), FP4_ERR_NUMERIC);
+    cr_assert_str_eq(fp4_last_error(), "the first");
+    facts_free(&f);
+    results_free(&r);
+}
+
+static int digest_of(size_t n, char **message) {
+    char *argv[70] = {"facts", "--digest"};
+    cr_assert_leq(n, 67);
+    for (size_t i = 0; i < n; i++)
+        argv[2 + i] = "/nowhere";
+    struct outcome o = program_run(argv, scratch_file());
+    *message = o.err;
+    free(o.out);
+    return o.status;
+}
+
+/* As many results as the program says that it takes, and one more. */
+Test(facts, results_up_to_the_limit) {
+    char *message;
+    cr_assert_eq(digest_of(64, &message), 2);
+    cr_assert_not_null(strstr(message, "/nowhere"), "%s", message);
+    free(message);
+    cr_assert_eq(digest_of(65, &message), 2);
+    cr_assert_not_null(strstr(message, "at most 64"), "%s", message);
+    free(message);
 }
 
 static const char *verdict(json_t *root, const char *claim) {
