@@ -1,6 +1,6 @@
 /* The builder behind facts.h: numbers, words, claims; what a published number is; writing it all down. */
 #include "lib/base/json.h"
-#include "stats/facts.h"
+#include "stats/facts_data.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -47,7 +47,7 @@ void facts_free(struct facts *f) {
     json_decref(f->files);
     json_decref(f->used);
     json_decref(f->lines);
-    free(f->line);
+    fp4_free(f->line);
     *f = (struct facts){0};
 }
 
@@ -127,15 +127,7 @@ void facts_claim(struct facts *f, const char *key, enum verdict v, const char *t
 }
 
 json_t *published_node(struct facts *f, const char *path) {
-    json_t *at = f->published;
-    for (const char *p = path; at && *p;) {
-        size_t n = strcspn(p, ".");
-        char word[FACT_KEY];
-        snprintf(word, sizeof word, "%.*s", (int)n, p);
-        at = json_object_get(at, word);
-        p += n + (p[n] == '.');
-    }
-    return at;
+    return trial_node(f->published, path);
 }
 
 const char *published_text(struct facts *f, const char *path) {

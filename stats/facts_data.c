@@ -7,9 +7,7 @@
 json_t *trial_node(json_t *trial, const char *path) {
     for (const char *p = path; trial && *p;) {
         size_t n = strcspn(p, ".");
-        char word[64];
-        snprintf(word, sizeof word, "%.*s", (int)n, p);
-        trial = json_object_get(trial, word);
+        trial = json_object_getn(trial, p, n);
         p += n + (p[n] == '.');
     }
     return trial;
@@ -79,6 +77,17 @@ size_t trial_values(const struct results *r, const char *experiment, const char 
     return n;
 }
 
+size_t trial_arms(const struct results *r, const char *experiment, const char *model, const struct arm_label *list, const char *arms[MAX_ARMS]) {
+    const char *order[MAX_ARMS + 1];
+    size_t n = 0;
+    while (list[n].arm && n < MAX_ARMS) {
+        order[n] = list[n].arm;
+        n++;
+    }
+    order[n] = NULL;
+    return trial_values(r, experiment, model, "arm", order, arms, MAX_ARMS);
+}
+
 size_t trial_models(const struct results *r, const char *experiment, const char **models, size_t most) {
     static const char *const order[] = {"smollm2", "selftrained", NULL};
     return trial_values(r, experiment, NULL, "model", order, models, most);
@@ -114,6 +123,17 @@ int arm_series(const struct arm_label *list, const char *arm) {
 
 const char *slot_name(char *buffer, const char *name, size_t slot) {
     return slot ? facts_key(buffer, "%s_%zu", name, slot + 1) : facts_key(buffer, "%s", name);
+}
+
+void holm_of_finite(struct facts *f, size_t n, const double *p, double *adjusted) {
+    double tested[MAX_ARMS], holm[MAX_ARMS];
+    size_t n_tested = 0;
+    for (size_t i = 0; i < n; i++)
+        if (isfinite(p[i]))
+            tested[n_tested++] = p[i];
+    facts_broken(f, n_tested ? fp4_holm(n_tested, tested, holm) : FP4_OK);
+    for (size_t i = n; i-- > 0;)
+        adjusted[i] = isfinite(p[i]) && f->status == FP4_OK ? holm[--n_tested] : NAN;
 }
 
 struct fact fact_mean(const double *x, size_t n, enum fact_style style, const char *method) {

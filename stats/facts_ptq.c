@@ -50,11 +50,9 @@ static void main_table(struct ptq_section *s) {
                 "%|>same top token|>packed weights|>share of 16 bit|>seconds");
     for (size_t i = 0; i < s->n_arms; i++) {
         const struct ptq_arm *a = &s->arms[i];
-        double mean = 0, packed = trial_number(a->trial, "outcome.packed_bytes"), plain = trial_number(a->trial, "outcome.unquantized_bytes");
-        for (size_t r = 0; r < a->n_replicates; r++)
-            mean += log(a->ppl[r]) / (double)a->n_replicates;
+        double packed = trial_number(a->trial, "outcome.packed_bytes"), plain = trial_number(a->trial, "outcome.unquantized_bytes");
         table_cell(s->f, "%s", arm_label(PTQ_ARMS, a->name));
-        point_cell(s, a->name, "ppl", exp(mean), FACT_PPL);
+        point_cell(s, a->name, "ppl", exp(ptq_log_mean(a)), FACT_PPL);
         ratio_cell(s, a, "ratio");
         noise_cell(s, a);
         point_cell(s, a->name, "kl_mean", a->kl_mean, FACT_SMALL);
@@ -198,9 +196,7 @@ static void noise_figure(struct ptq_section *s) {
     figure_begin(s->f, name, "arm\trow\tdeviation\tstandard deviation\tseries");
     for (size_t i = 0, row = 0; i < s->n_arms; i++) {
         const struct ptq_arm *a = &s->arms[i];
-        double mean = 0;
-        for (size_t r = 0; r < a->n_replicates; r++)
-            mean += log(a->ppl[r]) / (double)a->n_replicates;
+        double mean = ptq_log_mean(a);
         for (size_t r = 0; r < a->n_replicates && a->n_replicates > 1; r++)
             figure_row(s->f, "%s\t%zu\t%.6g\t%.6g\t%d", arm_label(PTQ_ARMS, a->name), row, 100 * (log(a->ppl[r]) - mean), 100 * a->noise,
                        arm_series(PTQ_ARMS, a->name));

@@ -41,6 +41,8 @@ void ptq_free(struct ptq_section *s);
 const struct ptq_arm *ptq_find(const struct ptq_section *s, const char *name);
 struct ptq_ratio ptq_compare(const struct ptq_section *s, const char *arm, const char *against);
 bool ptq_weights_only(const char *arm);
+/* Mean of ln ppl over an arm's replicates. */
+double ptq_log_mean(const struct ptq_arm *a);
 
 /* facts_ptq_published.c: the published tables beside ours; s->n_arms may be 0. */
 void ptq_published(struct ptq_section *s);

@@ -1,6 +1,5 @@
 /* Post-training quantization: arms, replicates and document sums from the trials, and ratios between arms. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "stats/facts_ptq.h"
@@ -50,12 +49,11 @@ static void load_arm(struct ptq_section *s, struct ptq_arm *a, const char *name)
     at = 0;
     a->trial = trial_next(s->f->results, &q, &at);
     a->n_documents = json_array_size(trial_node(a->trial, "outcome.clusters"));
-    a->documents = calloc(count * a->n_documents + 1, sizeof *a->documents);
-    a->ppl = calloc(count + 1, sizeof *a->ppl);
-    if (!a->documents || !a->ppl) {
-        facts_broken(s->f, fp4_fail(FP4_ERR_MEMORY, "facts: no memory for %zu trials", count));
+    size_t n_sums = 0;
+    facts_broken(s->f, fp4_size_mul(count, a->n_documents, &n_sums) ? FP4_NEW(a->documents, n_sums) : FP4_ERR_MEMORY);
+    facts_broken(s->f, FP4_NEW(a->ppl, count));
+    if (!a->documents || !a->ppl)
         return;
-    }
     at = 0;
     for (json_t *t; (t = trial_next(s->f->results, &q, &at));) {
         if (!read_documents(a, a->n_replicates, trial_node(t, "outcome.clusters"))) {
@@ -72,28 +70,27 @@ static void load_arm(struct ptq_section *s, struct ptq_arm *a, const char *name)
     }
 }
 
-/* Standard deviation of the logs: relative noise, whatever the perplexity. */
-static double log_noise(const struct ptq_arm *a) {
-    double mean = 0, sum = 0;
-    if (a->n_replicates < 2)
-        return NAN;
+double ptq_log_mean(const struct ptq_arm *a) {
+    double mean = 0;
     for (size_t r = 0; r < a->n_replicates; r++)
         mean += log(a->ppl[r]) / (double)a->n_replicates;
+    return mean;
+}
+
+/* Standard deviation of the logs: relative noise, whatever the perplexity. */
+static double log_noise(const struct ptq_arm *a) {
+    double mean = ptq_log_mean(a), sum = 0;
+    if (a->n_replicates < 2)
+        return NAN;
     for (size_t r = 0; r < a->n_replicates; r++)
         sum += pow(log(a->ppl[r]) - mean, 2);
     return sqrt(sum / (double)(a->n_replicates - 1));
 }
 
 void ptq_load(struct ptq_section *s) {
-    const char *names[MAX_ARMS], *order[MAX_ARMS + 1];
-    size_t n_order = 0;
-    while (PTQ_ARMS[n_order].arm) {
-        order[n_order] = PTQ_ARMS[n_order].arm;
-        n_order++;
-    }
-    order[n_order] = NULL;
-    size_t n = trial_values(s->f->results, "ptq", s->model, "arm", order, names, MAX_ARMS);
-    s->arms = calloc(n + 1, sizeof *s->arms);
+    const char *names[MAX_ARMS];
+    size_t n = trial_arms(s->f->results, "ptq", s->model, PTQ_ARMS, names);
+    facts_broken(s->f, FP4_NEW(s->arms, n));
     for (size_t i = 0; s->arms && i < n; i++) {
         struct trial_query q = {"ptq", s->model, names[i], s->text, -1, -1};
         size_t at = 0;
@@ -109,10 +106,10 @@ void ptq_load(struct ptq_section *s) {
 
 void ptq_free(struct ptq_section *s) {
     for (size_t i = 0; i < s->n_arms; i++) {
-        free(s->arms[i].documents);
-        free(s->arms[i].ppl);
+        fp4_free(s->arms[i].documents);
+        fp4_free(s->arms[i].ppl);
     }
-    free(s->arms);
+    fp4_free(s->arms);
     s->arms = NULL;
     s->n_arms = 0;
 }

@@ -20,22 +20,6 @@ static const struct comparison {
 };
 enum { N_COMPARISONS = sizeof COMPARISONS / sizeof *COMPARISONS };
 
-static void adjust(const struct ptq_ratio *r, double *holm) {
-    double p[N_COMPARISONS], adjusted[N_COMPARISONS];
-    size_t n = 0;
-    for (size_t i = 0; i < N_COMPARISONS; i++) {
-        holm[i] = NAN;
-        if (r[i].there && r[i].has_noise && isfinite(r[i].p))
-            p[n++] = r[i].p;
-    }
-    if (n == 0 || fp4_holm(n, p, adjusted) != FP4_OK)
-        return;
-    n = 0;
-    for (size_t i = 0; i < N_COMPARISONS; i++)
-        if (r[i].there && r[i].has_noise && isfinite(r[i].p))
-            holm[i] = adjusted[n++];
-}
-
 static void claim(struct facts *f, const struct comparison *c, const struct ptq_ratio *r, double holm) {
     static const char test[] = "t test of the log ratio, documents and replicates as clusters, two-sided, Holm over the family; without replicates no verdict";
     char in[FACT_KEY], key[FACT_KEY];
@@ -71,11 +55,13 @@ static void error_cell(struct ptq_section *s, const char *key, double standard_e
 
 void ptq_comparisons(struct ptq_section *s) {
     struct ptq_ratio r[N_COMPARISONS];
-    double holm[N_COMPARISONS];
+    double tested[N_COMPARISONS], holm[N_COMPARISONS];
     char key[FACT_KEY];
-    for (size_t i = 0; i < N_COMPARISONS; i++)
+    for (size_t i = 0; i < N_COMPARISONS; i++) {
         r[i] = ptq_compare(s, COMPARISONS[i].arm, COMPARISONS[i].against);
-    adjust(r, holm);
+        tested[i] = r[i].there && r[i].has_noise ? r[i].p : NAN;
+    }
+    holm_of_finite(s->f, N_COMPARISONS, tested, holm);
     table_begin(s->f, "ptq_comparisons",
                 "<comparison|<ratio of perplexities|>standard error from documents|>standard error from replicates|>p|>p after Holm|<verdict");
     for (size_t i = 0; i < N_COMPARISONS; i++) {
@@ -115,10 +101,7 @@ static void here_cell(struct ptq_section *s, const char *row, const char *arm_fi
         table_not_run(f, "the arm is not among these results");
         return;
     }
-    double mean = 0;
-    for (size_t i = 0; i < a->n_replicates; i++)
-        mean += log(a->ppl[i]) / (double)a->n_replicates;
-    struct fact ppl = fact_point(exp(mean), FACT_PPL);
+    struct fact ppl = fact_point(exp(ptq_log_mean(a)), FACT_PPL);
     char text[FACT_TEXT], interval[FACT_TEXT], ratio[FACT_TEXT];
     fact_text(&ppl, text, interval);
     fact_text(&r.ratio, ratio, interval);

@@ -1,6 +1,5 @@
 /* Tables (Markdown pipe tables) and the data of the figures (TSV with a header line). */
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "stats/facts.h"
@@ -8,20 +7,11 @@
 static void append(struct facts *f, const char *text) {
     if (f->status != FP4_OK)
         return;
-    size_t have = f->line ? strlen(f->line) : 0, more = strlen(text);
-    if (have + more + 1 > f->line_size) {
-        size_t size = 2 * (have + more + 1);
-        char *grown = realloc(f->line, size);
-        if (!grown) {
-            facts_broken(f, fp4_fail(FP4_ERR_MEMORY, "facts: no memory for a table"));
-            return;
-        }
-        if (!have)
-            grown[0] = '\0';
-        f->line = grown;
-        f->line_size = size;
-    }
-    memcpy(f->line + have, text, more + 1);
+    size_t have = f->line ? strlen(f->line) : 0, more = strlen(text) + 1;
+    fp4_status status = FP4_RESERVE(f->line, have, have + more, &f->line_size);
+    if (status == FP4_OK)
+        memcpy(f->line + have, text, more);
+    facts_broken(f, status);
 }
 
 static void flush_line(struct facts *f) {
@@ -48,7 +38,9 @@ static void end(struct facts *f, const char *section, const char *suffix) {
     size_t total = 1, i;
     json_t *l;
     json_array_foreach(f->lines, i, l) total += json_string_length(l) + 1;
-    char *text = malloc(total), *at = text;
+    char *text, *at;
+    facts_broken(f, FP4_NEW(text, total));
+    at = text;
     char name[FACT_KEY + 8];
     snprintf(name, sizeof name, "%s%s", f->table, suffix);
     if (text) {
@@ -59,10 +51,10 @@ static void end(struct facts *f, const char *section, const char *suffix) {
         }
         *at = '\0';
     }
-    if (!text || json_object_get(f->files, name) || json_object_set_new(f->files, name, json_string(text)) != 0 ||
+    if (json_object_get(f->files, name) || json_object_set_new(f->files, name, json_string(text)) != 0 ||
         json_object_set_new(json_object_get(f->root, section), f->table, json_pack("{s:s}", "file", name)) != 0)
         facts_broken(f, fp4_fail(FP4_ERR_MEMORY, "facts: '%s' cannot be stored, or is set twice", name));
-    free(text);
+    fp4_free(text);
 }
 
 static void missing(struct facts *f, const char *section, const char *name, const char *why) {

@@ -2,7 +2,6 @@
 #include "stats/facts_train.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 const struct arm_label TRAIN_ARMS[] = {{"bf16", "BF16", 1},
@@ -14,7 +13,6 @@ const struct arm_label TRAIN_ARMS[] = {{"bf16", "BF16", 1},
                                        {"bigram", "bigram counts", 7},
                                        {"unigram", "unigram counts", 4},
                                        {NULL, NULL, 0}};
-static const char *const ORDER[] = {"bf16", "nvfp4", "fp4_weight_ste", "fp4_frozen", "bf16_nopos", "fp4_frozen_nopos", "bigram", "unigram", NULL};
 static const char *const ITEMS[] = {"bible", "generated", "bible_leaky"};
 enum { N_ITEMS = 3, MAX_POINTS = 512 };
 
@@ -57,8 +55,8 @@ static void load_arm(struct train_section *s, struct train_arm *a, const char *n
 void train_load(struct train_section *s, struct facts *f, const char *item) {
     *s = (struct train_section){.f = f, .item = item, .floor = NAN};
     const char *names[MAX_ARMS];
-    size_t n = trial_values(f->results, "train", NULL, "arm", ORDER, names, MAX_ARMS);
-    s->arms = calloc(n + 1, sizeof *s->arms);
+    size_t n = trial_arms(f->results, "train", NULL, TRAIN_ARMS, names);
+    facts_broken(f, FP4_NEW(s->arms, n));
     for (size_t i = 0; s->arms && i < n; i++) {
         struct trial_query q = {"train", NULL, names[i], item, -1, -1};
         size_t at = 0;
@@ -68,7 +66,7 @@ void train_load(struct train_section *s, struct facts *f, const char *item) {
 }
 
 void train_unload(struct train_section *s) {
-    free(s->arms);
+    fp4_free(s->arms);
     s->arms = NULL;
     s->n_arms = 0;
 }

@@ -26,7 +26,7 @@ struct train_section {
 
 extern const struct arm_label TRAIN_ARMS[];
 
-/* NULL section arms when the item has no trials. */
+/* n_arms is 0 when the item has no trials. */
 void train_load(struct train_section *s, struct facts *f, const char *item);
 void train_unload(struct train_section *s);
 const struct train_arm *train_find(const struct train_section *s, const char *name);

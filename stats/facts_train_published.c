@@ -267,17 +267,14 @@ void train_claims(struct train_section *clean, struct train_section *leaky) {
         difference("nvfp4_costs", train_find(clean, "nvfp4"), train_find(clean, "bf16"), loss, FACT_DELTA),
         difference("positions_help", train_find(clean, "bf16_nopos"), train_find(clean, "bf16"), loss, FACT_DELTA),
         leak(train_find(leaky, "bf16_nopos"))};
-    double p[4], adjusted[4];
-    size_t n = 0;
+    double p[4], holm[4];
     for (int i = 0; i < 4; i++)
-        if (isfinite(d[i].p))
-            p[n++] = d[i].p;
-    if (n && fp4_holm(n, p, adjusted) == FP4_OK)
-        for (int i = 4; i-- > 0;)
-            if (isfinite(d[i].p))
-                d[i].holm = adjusted[--n];
-    for (int i = 0; i < 4; i++)
+        p[i] = d[i].p;
+    holm_of_finite(f, 4, p, holm);
+    for (int i = 0; i < 4; i++) {
+        d[i].holm = holm[i];
         difference_claim(f, &d[i]);
+    }
     bigram_claim(clean);
     constant_claim(clean);
 }

@@ -19,9 +19,6 @@ const struct arm_label TTA_ARMS[] = {
     {"entropy_matched_slow", "base at TTA's entropy, small rate", 9},
     {NULL, NULL, 0}};
 
-static const char *const ORDER[] = {"base", "base_greedy", "tta", "tta_slow", "tta_fp4_v1", "tta_fp4_v2", "tta_fp4", "tta_fp4_slow",
-                                    "fp4_no_adapt", "entropy_matched", "entropy_matched_slow", NULL};
-
 static const char *const PROBABILITY[N_MEASURES] = {"outcome.p_sequence", "outcome.p_exact", "outcome.p_substring"};
 
 enum { MAX_DRAWS = 10000 }; /* of one trial */
@@ -61,12 +58,10 @@ static void finish_arm(struct tta_arm *a) {
 
 static void load(struct tta_section *s) {
     const char *names[MAX_ARMS];
-    s->n_arms = trial_values(s->f->results, "tta", s->model, "arm", ORDER, names, MAX_ARMS);
-    s->arms = calloc(s->n_arms ? s->n_arms : 1, sizeof *s->arms);
-    if (!s->arms) {
-        facts_broken(s->f, fp4_fail(FP4_ERR_MEMORY, "facts: no memory for %zu arms", s->n_arms));
+    s->n_arms = trial_arms(s->f->results, "tta", s->model, TTA_ARMS, names);
+    facts_broken(s->f, FP4_NEW(s->arms, s->n_arms));
+    if (!s->arms)
         s->n_arms = 0;
-    }
     for (size_t i = 0; i < s->n_arms; i++) {
         struct tta_arm *a = &s->arms[i];
         a->name = names[i];
@@ -123,24 +118,24 @@ static struct drawn draws_of(struct tta_section *s, const struct tta_arm *a) {
     d.pooled = fact_interval(p, w.lower, w.upper, (size_t)n, FACT_PERCENT, "Wilson over all draws pooled, as published");
     d.clustered = fact_point(p, FACT_PERCENT);
     d.effect = fact_point(NAN, FACT_FACTOR);
-    double *y = calloc((size_t)n, sizeof *y);
-    int64_t *label = calloc((size_t)n, sizeof *label);
+    double *y;
+    int64_t *label;
+    facts_broken(s->f, FP4_NEW(y, (size_t)n));
+    facts_broken(s->f, FP4_NEW(label, (size_t)n));
     struct fp4_cluster_mean c;
     for (size_t k = 0; y && label && k < MAX_TASKS; k++)
         for (int64_t i = 0; i < a->draws[k]; i++, at++) {
             y[at] = i < a->hits[k];
             label[at] = (int64_t)k;
         }
-    if (!y || !label)
-        facts_broken(s->f, fp4_fail(FP4_ERR_MEMORY, "facts: no memory for %lld draws", (long long)n));
-    else if (clusters >= 2 && fp4_cluster_mean(at, y, label, 0.95, &c) == FP4_OK) {
+    if (y && label && clusters >= 2 && fp4_cluster_mean(at, y, label, 0.95, &c) == FP4_OK) {
         d.clustered = fact_interval(p, fmax(c.ci.lower, 0), fmin(c.ci.upper, 1), clusters, FACT_PERCENT,
                                     "mean with tasks as clusters, CR1, t");
         d.effect = fact_point(c.design_effect, FACT_FACTOR);
         d.effect.method = "(clustered error / independent error) squared";
     }
-    free(y);
-    free(label);
+    fp4_free(y);
+    fp4_free(label);
     return d;
 }
 
@@ -201,9 +196,9 @@ static void arms_table(struct tta_section *s) {
                                "specified, here: whole answer"
                              : "<arm|as published: draws, substring rule, pooled Wilson|the same draws, tasks as clusters|>design "
                                "effect|as specified: first token|as specified: whole answer");
-    for (size_t i = 0; ORDER[i]; i++)
-        if (tta_find(s, ORDER[i]) || is_published(s, ORDER[i]))
-            arm_row(s, ORDER[i]);
+    for (const struct arm_label *known = TTA_ARMS; known->arm; known++)
+        if (tta_find(s, known->arm) || is_published(s, known->arm))
+            arm_row(s, known->arm);
     for (size_t i = 0; i < s->n_arms; i++)
         if (!arm_known(TTA_ARMS, s->arms[i].name))
             arm_row(s, s->arms[i].name);
@@ -321,7 +316,7 @@ static void one_model(struct facts *f, size_t slot, const char *model) {
         published_tasks_table(&s);
     tta_entropy(&s);
     tta_comparisons(&s);
-    free(s.arms);
+    fp4_free(s.arms);
 }
 
 static void nothing(struct facts *f, size_t slot, const char *why) {

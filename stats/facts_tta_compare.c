@@ -1,9 +1,9 @@
 /* Adaptation: entropy, and what one arm adds to another over the same tasks. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "stats/facts_tta.h"
+#include "stats/internal.h"
 
 static const double ALPHA = 0.05;
 static const double MARGIN = 0.05; /* of the equivalence claim, as a share */
@@ -16,11 +16,6 @@ static size_t entropy_at(const struct tta_arm *a, size_t step, double *x) {
         if (a->n[k])
             x[n++] = a->entropy[k][step];
     return n;
-}
-
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 static void entropy_table(struct tta_section *s) {
@@ -73,7 +68,7 @@ static void entropy_figure(struct tta_section *s) {
         for (size_t step = 0; step < a->steps; step++) {
             double x[MAX_TASKS];
             size_t n = entropy_at(a, step, x);
-            qsort(x, n, sizeof *x, ascending);
+            fp4_sort_doubles(n, x);
             figure_row(s->f, "%d\t%zu\t%.6g\t%.6g\t%.6g", arm_series(TTA_ARMS, a->name), step, x[n / 2], x[n / 4], x[n - 1 - n / 4]);
         }
     }
@@ -124,20 +119,6 @@ static struct difference differ(const struct tta_section *s, const struct compar
     r.p = flip.p;
     r.mean = fact_mean(r.d, r.n, FACT_POINTS, "mean difference over tasks, t interval with tasks as the units");
     return r;
-}
-
-/* Holm's adjustment over the comparisons that could be made. */
-static void adjust(struct difference *d) {
-    double p[N_COMPARISONS], adjusted[N_COMPARISONS];
-    size_t n = 0;
-    for (size_t i = 0; i < N_COMPARISONS; i++)
-        if (d[i].there)
-            p[n++] = d[i].p;
-    if (n == 0 || fp4_holm(n, p, adjusted) != FP4_OK)
-        return;
-    for (size_t i = N_COMPARISONS; i-- > 0;)
-        if (d[i].there)
-            d[i].holm = adjusted[--n];
 }
 
 static void comparison_row(struct tta_section *s, size_t i, const struct difference *whole, const struct difference *sub) {
@@ -197,18 +178,17 @@ static void claims(struct facts *f, const struct difference *whole, const struct
 }
 
 void tta_comparisons(struct tta_section *s) {
-    struct difference *whole = calloc(2 * N_COMPARISONS, sizeof *whole);
+    struct difference whole[N_COMPARISONS], sub[N_COMPARISONS];
+    double p[N_COMPARISONS], holm[N_COMPARISONS];
     char name[FACT_KEY];
-    if (!whole) {
-        facts_broken(s->f, fp4_fail(FP4_ERR_MEMORY, "facts: no memory for comparisons"));
-        return;
-    }
-    struct difference *sub = whole + N_COMPARISONS;
     for (size_t i = 0; i < N_COMPARISONS; i++) {
         whole[i] = differ(s, &COMPARISONS[i], SEQUENCE);
         sub[i] = differ(s, &COMPARISONS[i], SUBSTRING);
+        p[i] = whole[i].p; /* NAN: not there */
     }
-    adjust(whole);
+    holm_of_finite(s->f, N_COMPARISONS, p, holm);
+    for (size_t i = 0; i < N_COMPARISONS; i++)
+        whole[i].holm = holm[i];
     table_begin(s->f, slot_name(name, "tta_comparisons", s->slot),
                 "<comparison|whole answer, difference|>sign-flip p|>p after Holm|substring rule, difference|>sign-flip p");
     for (size_t i = 0; i < N_COMPARISONS; i++)
@@ -217,7 +197,6 @@ void tta_comparisons(struct tta_section *s) {
     table_end(s->f);
     if (s->slot == 0)
         claims(s->f, whole, sub);
-    free(whole);
 }
 
 void tta_no_claims(struct facts *f) {

@@ -15,7 +15,8 @@
 #include "lib/base/memory.h"
 #include "lib/io/checkpoint.h"
 #include "lib/io/config.h"
-#include "stats/facts.h"
+#include "stats/facts_ptq.h"
+#include "stats/facts_train.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/seeds.h"
 #include "tests/results_fixture.h"
@@ -349,9 +350,10 @@ static fp4_status compute_facts(void *context) {
     }
     snprintf(out, sizeof out, "%s/facts", paths[0]);
     status = facts_begin(&f, &r, published, NULL);
-    facts_all(&f);
-    if (status == FP4_OK)
+    if (status == FP4_OK) {
+        facts_all(&f);
         status = facts_write(&f, out);
+    }
     facts_free(&f);
     results_free(&r);
     return status;
@@ -366,6 +368,33 @@ static void on_results(const char *name, enum fixture kind, fp4_status (*run)(vo
     cr_assert_eq(system(command), 0);
 }
 
+/* What sections of the report keep of the results: without memory for it a section is broken, and not one that was not run. */
+static fp4_status load_sections(void *context) {
+    struct facts f = {.results = context};
+    struct ptq_section ptq = {.f = &f, .model = "selftrained", .text = "generated", .prefix = "ptq"};
+    struct train_section train;
+    ptq_load(&ptq);
+    train_load(&train, &f, "generated");
+    if (!memory_has_failed())
+        cr_assert(ptq.n_arms > 1 && ptq.arms[1].n_documents > 0 && train.n_arms > 1);
+    ptq_free(&ptq);
+    train_unload(&train);
+    return f.status;
+}
+
 Test(memory, results) { on_results("results", FIXTURE_EMPTY, load_results, 1, 4); }
 Test(memory, many_results) { on_results("many results", FIXTURE_SMOKE, load_results, 499, 4); }
 Test(memory, facts) { on_results("facts", FIXTURE_SMOKE, compute_facts, 997, 4); }
+
+Test(memory, sections) {
+    char folder[] = "/tmp/fp4lab-memory-XXXXXX", command[64];
+    const char *const paths[] = {folder};
+    struct results r;
+    cr_assert_not_null(mkdtemp(folder));
+    must(fixture_write(folder, FIXTURE_SMOKE));
+    must(results_load(paths, 1, &r));
+    fail_each(&(struct subject){"sections", load_sections, &r, 1}, 0);
+    results_free(&r);
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    cr_assert_eq(system(command), 0);
+}
