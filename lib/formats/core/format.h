@@ -1,6 +1,6 @@
 /* What a format is. To add one, write lib/formats/NAME.c with `const struct fp4_format fp4_format_NAME`: its dialects and
  * how they encode and decode a block. The build finds it; spelling, packing, threads, 16×16 tiles, the Hadamard transform
- * and random numbers are the driver's (quantize.c). */
+ * and random numbers are the driver's (quantize.c, pass.c). */
 #ifndef FP4LAB_FORMATS_FORMAT_H
 #define FP4LAB_FORMATS_FORMAT_H
 
