@@ -475,7 +475,6 @@ static fp4_status trial(void *state, const struct run_trial *t, json_t *outcome,
     if (status == FP4_OK)
         status = describe(s, e, &x, outcome);
     double seconds = fp4_now() - start;
-    json_object_set_new(time, "seconds", json_real(seconds));
     json_object_set_new(time, "method_seconds", json_real(s->method_seconds));
     json_object_set_new(time, "tokens_per_second", json_real((double)(e->n_windows * length) / seconds));
     fp4_free(x.nll), fp4_free(x.kl), fp4_free(x.top1), fp4_free(x.all_kl), fp4_free(x.document);

@@ -55,9 +55,7 @@ static fp4_status add_trials(struct tta_state *s, struct run_plan *plan, const c
         if (s->n_work == s->room)
             return fp4_fail(FP4_ERR_ARG, "more trials than were counted");
         struct tta_work *w = &s->work[s->n_work++];
-        *w = (struct tta_work){.arm = arm, .item = tta_items[number - 1], .number = number, .steps = scale->steps, .dropout = model_facts->dropout, .begins = model_facts->begins};
-        if (small)
-            fp4_corpus_task(s->corpus, (size_t)number - 1, &w->item.prompt, &w->item.expected);
+        *w = (struct tta_work){.arm = arm, .item = &fp4_corpus_tasks[number - 1], .number = number, .steps = scale->steps, .dropout = model_facts->dropout, .begins = model_facts->begins};
         struct run_trial t = {.model = model, .arm = arm->name, .item = item, .seed = (int)o->seed + i, .payload = w};
         t.config = tta_config(w, model);
         t.estimate = estimate(arm, w->steps, small);
@@ -68,16 +66,16 @@ static fp4_status add_trials(struct tta_state *s, struct run_plan *plan, const c
 
 /* A prompt and its answer must fit into the model's context: known before anything is run. */
 static fp4_status check_prompts(const struct tta_state *s, const struct source *words, size_t context) {
-    for (int number = 1; words->tokenizer && number <= TTA_ITEMS; number++) {
+    for (int number = 1; words->tokenizer && number <= FP4_CORPUS_TASKS; number++) {
         int32_t *prompt = NULL, *expected = NULL;
         size_t n_prompt, n_expected = 0;
         char item[12];
         snprintf(item, sizeof item, "%d", number);
         if (!run_selected(s->options.items ? s->options.items : scale_of(s->options.profile, false).items, item))
             continue;
-        fp4_status status = source_prompt(words, tta_items[number - 1].prompt, &prompt, &n_prompt);
+        fp4_status status = source_prompt(words, fp4_corpus_tasks[number - 1].prompt, &prompt, &n_prompt);
         if (status == FP4_OK)
-            status = source_tokenize(words, tta_items[number - 1].expected, &expected, &n_expected);
+            status = source_tokenize(words, fp4_corpus_tasks[number - 1].expected, &expected, &n_expected);
         fp4_free(prompt);
         fp4_free(expected);
         FP4_TRY(status);
@@ -103,7 +101,7 @@ static fp4_status plan_model(struct tta_state *s, struct run_plan *plan, const c
     source_close(&words);
     FP4_TRY(status);
     for (int untied = 0; untied < 2; untied++)
-        for (int number = 1; number <= TTA_ITEMS; number++)
+        for (int number = 1; number <= FP4_CORPUS_TASKS; number++)
             for (size_t a = 0; a < tta_n_arms; a++)
                 if (tta_arms[a].untied == untied)
                     FP4_TRY(add_trials(s, plan, model, &scale, &tta_arms[a], number, &facts));
@@ -111,16 +109,16 @@ static fp4_status plan_model(struct tta_state *s, struct run_plan *plan, const c
 }
 
 static fp4_status check_lists(const struct run_options *o) {
-    const char *arms[32], *items[TTA_ITEMS];
-    char numbers[TTA_ITEMS][12];
+    const char *arms[32], *items[FP4_CORPUS_TASKS];
+    char numbers[FP4_CORPUS_TASKS][12];
     for (size_t i = 0; i < tta_n_arms; i++)
         arms[i] = tta_arms[i].name;
-    for (int i = 0; i < TTA_ITEMS; i++) {
+    for (int i = 0; i < FP4_CORPUS_TASKS; i++) {
         snprintf(numbers[i], sizeof numbers[i], "%d", i + 1);
         items[i] = numbers[i];
     }
     FP4_TRY(run_check("arm", o->arms, arms, tta_n_arms));
-    return run_check("item", o->items, items, TTA_ITEMS);
+    return run_check("item", o->items, items, FP4_CORPUS_TASKS);
 }
 
 static fp4_status plan_named(struct tta_state *s, struct run_plan *plan, const char *model) {
@@ -151,7 +149,6 @@ static fp4_status plan_settings(struct run_plan *plan) {
 static void close_state(void *state) {
     struct tta_state *s = state;
     tta_model_close(&s->model);
-    fp4_corpus_destroy(s->corpus);
     fp4_free(s->work);
     fp4_free(s);
 }
@@ -166,22 +163,17 @@ static fp4_status plan_tta(struct run_options *o, struct run_plan *plan, void **
     size_t models = 2;
     for (const char *p = o->model; p && (p = strchr(p, ',')); p++)
         models++;
-    s->room = models * tta_n_arms * TTA_ITEMS * (size_t)(o->seeds > 5 ? o->seeds : 5);
+    s->room = models * tta_n_arms * FP4_CORPUS_TASKS * (size_t)(o->seeds > 5 ? o->seeds : 5);
     FP4_TRY(FP4_NEW(s->work, s->room));
-    FP4_TRY(fp4_corpus_create(SELFTRAIN_CORPUS_SEED, &s->corpus));
-    if (fp4_corpus_tasks(s->corpus) != TTA_ITEMS)
-        return fp4_fail(FP4_ERR_FORMAT, "the generated corpus has %zu tasks, not %d", fp4_corpus_tasks(s->corpus), TTA_ITEMS);
     FP4_TRY(plan_settings(plan));
     return plan_models(s, plan);
 }
 
 /* Loads the first model (and trains it, when it is the self-trained one) before the manifest is written. */
-static fp4_status prepare(void *state, struct run_plan *plan, const struct run_trial *const *trials, size_t n) {
+static fp4_status prepare(void *state, const struct run_trial *first) {
     struct tta_state *s = state;
-    const struct tta_work *w = trials[0]->payload;
-    (void)plan;
-    (void)n;
-    return tta_model_use(&s->model, trials[0]->model, w->arm->untied, &s->options.load);
+    const struct tta_work *w = first->payload;
+    return tta_model_use(&s->model, first->model, w->arm->untied, &s->options.load);
 }
 
 int main(int argc, char **argv) {

@@ -146,7 +146,7 @@ static fp4_status run_rest(struct running *r, void *state) {
     }
     fprintf(stderr, "%s: %zu trials to run, about %s\n", r->experiment->name, r->n, text);
     if (r->experiment->prepare)
-        FP4_TRY(r->experiment->prepare(state, r->plan, r->todo, r->n));
+        FP4_TRY(r->experiment->prepare(state, r->todo[0]));
     FP4_TRY(write_manifest(r));
     return run_all(r, state);
 }

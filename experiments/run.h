@@ -2,7 +2,7 @@
  *
  * A results file is append-only JSON Lines, schema 1, named OUT/<experiment>.jsonl (or .shard-i-of-n.jsonl). Two kinds of line:
  *
- *  {"type":"manifest","schema":1,"experiment":"tta","profile":"default","seed":1,"inputs":[{"name","source","licence","sha256"}...],
+ *  {"type":"manifest","schema":1,"experiment":"tta","profile":"default","seed":1,"shard":"1/1","inputs":[{"name","source","licence","sha256"}...],
  *   "missing":[{"name","why"}...],"settings":{...},"machine":{"cpu","cores","threads","blas_core","rung","compiler","memory_bytes","git","version","date"}}
  *  {"type":"trial","schema":1,"experiment":"tta","key":"<sha256>","model":"smollm2","arm":"tta_fp4","item":"3","seed":0,"replicate":0,
  *   "config":{everything that determines the outcome},"outcome":{...},"time":{"seconds":...,...}}
@@ -58,9 +58,9 @@ struct run_experiment {
     /* Checks arms and items, loads what is needed to enumerate, calls run_add for every trial in a fixed order. */
     fp4_status (*plan)(struct run_options *o, struct run_plan *plan, void **state);
     /* What only a run needs (loading or training a model); may be NULL. Called once, after the plan, before the manifest is written, and only
-     * when a trial is left to run: never for --dry-run or for a run that is complete. `trials` [n] are those that are left. */
-    fp4_status (*prepare)(void *state, struct run_plan *plan, const struct run_trial *const *trials, size_t n);
-    /* Runs one trial: fills outcome (a JSON object, no clock in it) and time (a JSON object). */
+     * when a trial is left to run: never for --dry-run or for a run that is complete. */
+    fp4_status (*prepare)(void *state, const struct run_trial *first);
+    /* Runs one trial: fills outcome (a JSON object, no clock in it) and time (a JSON object, beside the trial's seconds). */
     fp4_status (*trial)(void *state, const struct run_trial *t, json_t *outcome, json_t *time);
     void (*close)(void *state);
 };

@@ -23,13 +23,6 @@ extern const size_t tta_n_arms;
 const struct tta_arm *tta_arm_find(const char *name); /* NULL: none */
 fp4_status tta_arm_policy(const struct tta_arm *arm, struct fp4_policy *out);
 
-/* The 15 published prompts and their answers, numbered from 1. */
-enum { TTA_ITEMS = 15 };
-struct tta_item {
-    const char *prompt, *expected;
-};
-extern const struct tta_item tta_items[TTA_ITEMS];
-
 /* ---- the loaded model: tta_model.c ---- */
 
 /* One model at a time, tied as in its file or with a head of its own; snapshot and optimizer are made when an arm first needs them. */
@@ -55,8 +48,8 @@ extern const double tta_temperature; /* 0.7 */
 
 struct tta_work {
     const struct tta_arm *arm;
-    struct tta_item item;
-    int number;                 /* of the item */
+    const struct fp4_corpus_task *item;
+    int number;                 /* of the item, from 1 */
     size_t steps;
     double dropout;             /* of the model: adaptation runs in training mode, as published */
     bool begins;                /* the model's tokenizer puts tokens in front of the prompt */
@@ -65,12 +58,11 @@ struct tta_work {
 bool tta_stochastic(const struct tta_work *w);
 struct tta_state {
     struct run_options options;
-    struct fp4_corpus *corpus;  /* for the prompts of `selftrained` */
     struct tta_work *work;      /* trials point into it */
     size_t n_work, room;
     struct tta_model model;
     char matched_model[1024];   /* whose adapted entropies are remembered: */
-    double matched[2][TTA_ITEMS + 1]; /* [lr 1e-4, other][item]; NaN: not known yet */
+    double matched[2][FP4_CORPUS_TASKS + 1]; /* [lr 1e-4, other][item]; NaN: not known yet */
 };
 void tta_forget(struct tta_state *s, const char *model); /* entropies remembered for another model */
 /* Everything that determines the outcome. New reference, NULL when out of memory. */

@@ -1,4 +1,4 @@
-/* Arms and prompts of the adaptation experiment. */
+/* Arms of the adaptation experiment. */
 #include "experiments/tta.h"
 
 #include <string.h>
@@ -45,21 +45,3 @@ fp4_status tta_arm_policy(const struct tta_arm *arm, struct fp4_policy *out) {
             FP4_TRY(fp4_quantizer_parse(arm->operand[i], &out->operand[i]));
     return FP4_OK;
 }
-
-const struct tta_item tta_items[TTA_ITEMS] = {
-    {"2, 4, 6, 8, 10,", " 12"},
-    {"1, 1, 2, 3, 5, 8,", " 13"},
-    {"10, 9, 8, 7, 6,", " 5"},
-    {"The first day is Monday, the second is Tuesday, the third is", " Wednesday"},
-    {"The capital of France is Paris. The capital of Germany is Berlin. The capital of Italy is", " Rome"},
-    {"Red is to apple as yellow is to", " banana"},
-    {"Hot is to cold as up is to", " down"},
-    {"A A B B C C D D E", " E"},
-    {"x1 y1 z1 x2 y2 z2 x3 y3", " z3"},
-    {"Statement: It is raining. Consequence: The ground is wet. Statement: It is sunny. Consequence:", " The"},
-    {"cat dog mouse cat dog mouse cat dog", " mouse"},
-    {"1 2 3 1 2 3 1 2", " 3"},
-    {"A B C A B C A B", " C"},
-    {"Sun Moon Star Sun Moon Star Sun Moon", " Star"},
-    {"Up Down Left Right Up Down Left", " Right"},
-};

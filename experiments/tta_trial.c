@@ -19,8 +19,8 @@ static json_t *operands_of(const struct tta_arm *arm) {
 json_t *tta_config(const struct tta_work *w, const char *model) {
     const struct tta_arm *arm = w->arm;
     struct fp4_adamw h = fp4_adapt_published().adamw;
-    json_t *c = json_pack("{s:o, s:s, s:s, s:f, s:i, s:i, s:o, s:b, s:b, s:b}", "model", source_identity(model), "prompt", w->item.prompt,
-                          "expected", w->item.expected, "temperature", arm->kind == TTA_GREEDY ? 0.0 : tta_temperature, "top_k", TTA_TOP_K,
+    json_t *c = json_pack("{s:o, s:s, s:s, s:f, s:i, s:i, s:o, s:b, s:b, s:b}", "model", source_identity(model), "prompt", w->item->prompt,
+                          "expected", w->item->expected, "temperature", arm->kind == TTA_GREEDY ? 0.0 : tta_temperature, "top_k", TTA_TOP_K,
                           "draws", TTA_DRAWS, "operands", operands_of(arm), "quantized_head", arm->head, "untied_head", arm->untied,
                           "begin_token", w->begins);
     if (!c || (arm->kind != TTA_ADAPT && arm->kind != TTA_MATCHED))
@@ -66,7 +66,7 @@ static fp4_status mark_substrings(const struct source *s, const char *expected, 
     return FP4_OK;
 }
 
-static fp4_status tokens_make(const struct source *s, const struct tta_item *item, struct tokens *out) {
+static fp4_status tokens_make(const struct source *s, const struct fp4_corpus_task *item, struct tokens *out) {
     FP4_TRY(source_prompt(s, item->prompt, &out->prompt, &out->n_prompt));
     FP4_TRY(source_tokenize(s, item->expected, &out->expected, &out->n_expected));
     FP4_TRY(FP4_NEW(out->greedy, out->n_expected));
@@ -90,7 +90,7 @@ void tta_forget(struct tta_state *s, const char *model) {
     if (strcmp(s->matched_model, model) == 0)
         return;
     snprintf(s->matched_model, sizeof s->matched_model, "%s", model);
-    for (size_t i = 0; i <= TTA_ITEMS; i++)
+    for (size_t i = 0; i <= FP4_CORPUS_TASKS; i++)
         s->matched[0][i] = s->matched[1][i] = NAN;
 }
 
@@ -246,11 +246,11 @@ fp4_status tta_trial(void *state, const struct run_trial *t, json_t *outcome, js
     FP4_TRY(tta_arm_policy(w->arm, &policy));
     fp4_model_set_policy(s->model.source.model, &policy, w->arm->head);
     fp4_model_set_pass(s->model.source.model, &(struct fp4_pass){.seed = (uint32_t)t->seed});
-    fp4_status status = tokens_make(&s->model.source, &w->item, &tokens);
+    fp4_status status = tokens_make(&s->model.source, w->item, &tokens);
     if (status == FP4_OK)
-        status = set(outcome, "prompt", json_string(w->item.prompt));
+        status = set(outcome, "prompt", json_string(w->item->prompt));
     if (status == FP4_OK)
-        status = set(outcome, "expected", json_string(w->item.expected));
+        status = set(outcome, "expected", json_string(w->item->expected));
     if (status == FP4_OK)
         status = set(outcome, "n_prompt", json_integer((json_int_t)tokens.n_prompt));
     if (status == FP4_OK)

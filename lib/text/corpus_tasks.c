@@ -4,8 +4,8 @@
 
 #include "lib/text/corpus.h"
 
-/* WRITEUPS.md, A: all fifteen can be said in this vocabulary as they are. */
-static const char *const tasks[][2] = {
+/* WRITEUPS.md, A: all can be said in this vocabulary as they are. */
+const struct fp4_corpus_task fp4_corpus_tasks[FP4_CORPUS_TASKS] = {
     {"2, 4, 6, 8, 10,", " 12"},
     {"1, 1, 2, 3, 5, 8,", " 13"},
     {"10, 9, 8, 7, 6,", " 5"},
@@ -22,17 +22,6 @@ static const char *const tasks[][2] = {
     {"Sun Moon Star Sun Moon Star Sun Moon", " Star"},
     {"Up Down Left Right Up Down Left", " Right"},
 };
-
-size_t fp4_corpus_tasks(const struct fp4_corpus *c) {
-    (void)c;
-    return sizeof tasks / sizeof tasks[0];
-}
-
-void fp4_corpus_task(const struct fp4_corpus *c, size_t i, const char **prompt, const char **expected) {
-    (void)c;
-    *prompt = tasks[i][0];
-    *expected = tasks[i][1];
-}
 
 fp4_status fp4_corpus_tokenize(const struct fp4_corpus *c, const char *text, int32_t **ids, size_t *n) {
     size_t bytes = strlen(text), count = 0;

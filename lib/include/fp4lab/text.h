@@ -59,9 +59,12 @@ fp4_status fp4_corpus_nll(const struct fp4_corpus *c, const int32_t *ids, size_t
 fp4_status fp4_corpus_tokenize(const struct fp4_corpus *c, const char *text, int32_t **ids, size_t *n);
 /* tokenizer.json (and tokenizer_config.json) of these words, with which Hugging Face's tokenizers gives fp4_corpus_tokenize's ids. */
 fp4_status fp4_corpus_tokenizer_export(const struct fp4_corpus *c, const char *folder);
-/* The corpus's counterparts of the 15 adaptation prompts: prompt, expected continuation. */
-size_t fp4_corpus_tasks(const struct fp4_corpus *c);
-void fp4_corpus_task(const struct fp4_corpus *c, size_t i, const char **prompt, const char **expected);
+/* The prompts of the adaptation write-up and their answers, in its order; the corpus's vocabulary holds them all. */
+enum { FP4_CORPUS_TASKS = 15 };
+struct fp4_corpus_task {
+    const char *prompt, *expected;
+};
+extern const struct fp4_corpus_task fp4_corpus_tasks[FP4_CORPUS_TASKS];
 
 /* ---- prose ---- */
 /* A text split into documents: [offset[i], offset[i+1]). */
