@@ -280,7 +280,13 @@ Test(export, refusals) {
     cr_assert_eq(fp4_model_export(m, "/tmp/fp4lab-not-written", &o, NULL), FP4_ERR_ARG, "a tied head");
     cr_assert_eq(fp4_model_export(m, "/tmp/fp4lab-not-written", &(struct fp4_export){.dtype = FP4_I8}, NULL), FP4_ERR_ARG);
     cr_assert_eq(fp4_model_export(m, "/dev/null/x", &(struct fp4_export){.dtype = FP4_F32}, NULL), FP4_ERR_IO);
-    cr_assert_neq(access("/tmp/fp4lab-not-written", F_OK), 0);
+    fp4_model_free(m);
+    struct fp4_config own = {.arch = FP4_ARCH_LLAMA, .n_vocab = 20, .n_embd = 8, .n_layer = 1, .n_head = 2, .n_kv_head = 1, .head_dim = 4, .n_ff = 8, .n_ctx = 16,
+                             .norm_eps = 1e-5f, .rope_theta = 1e4, .bos_id = -1, .eos_id = -1, .rope = {.kind = FP4_ROPE_DIVISORS, .divisor = {1, 3}}};
+    must(fp4_model_create(&own, 1, fp4_backend_cpu(), &m));
+    cr_assert_eq(fp4_model_export(m, "/tmp/fp4lab-not-written", &(struct fp4_export){.dtype = FP4_F32, .force = true}, NULL), FP4_ERR_UNSUPPORTED);
+    cr_assert_not_null(strstr(fp4_last_error(), "rope_freqs.weight"), "%s", fp4_last_error());
+    cr_assert_neq(access("/tmp/fp4lab-not-written", F_OK), 0, "known before anything is written");
     fp4_model_free(m);
 }
 

@@ -77,10 +77,10 @@ static json_t *all_fields(const struct fp4_config *c, enum fp4_dtype dtype) {
 }
 
 /* Biases of one half only are no OPT; one's own divisors have no form in config.json. */
-static fp4_status check_writable(const char *path, const struct fp4_config *c) {
+fp4_status fp4_config_writable(const char *path, const struct fp4_config *c) {
     FP4_TRY(io_config_check(path, c));
     if (c->rope.kind == FP4_ROPE_DIVISORS)
-        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: config.json has no form for a rotary divisor of every channel pair (GGUF's rope_freqs.weight)", path);
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: config.json has no form for a rotary divisor of every channel pair (GGUF's rope_freqs.weight); keep it a GGUF file", path);
     if (c->arch == FP4_ARCH_OPT && c->attention_bias != c->mlp_bias)
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: biases in attention or MLP alone: OPT's config.json knows enable_bias for both", path);
     if (c->arch == FP4_ARCH_OPT && c->norm_eps != 1e-5f)
@@ -89,7 +89,7 @@ static fp4_status check_writable(const char *path, const struct fp4_config *c) {
 }
 
 fp4_status fp4_config_write(const char *path, const struct fp4_config *c, enum fp4_dtype dtype) {
-    FP4_TRY(check_writable(path, c));
+    FP4_TRY(fp4_config_writable(path, c));
     if (!dtype_name(dtype))
         return fp4_fail(FP4_ERR_ARG, "%s: weights of type %s: config.json knows F32, F16 and BF16", path, fp4_dtype_name(dtype));
     json_watch();

@@ -160,8 +160,9 @@ static fp4_status stale_weights(const char *folder, const struct shards *keep) {
 }
 
 /* Without its config.json a folder is no checkpoint: a killed export leaves none that mixes old and new. */
-static fp4_status prepare(const char *folder, bool force, char config[4096]) {
+static fp4_status prepare(const struct fp4_config *c, const char *folder, bool force, char config[4096]) {
     FP4_TRY(path_of(config, folder, "config.json"));
+    FP4_TRY(fp4_config_writable(config, c)); /* known before an old checkpoint is touched */
     FP4_TRY(fp4_make_dirs(folder));
     if (!force && access(config, F_OK) == 0)
         return fp4_fail(FP4_ERR_ARG, "%s: is there already; --force writes over it", config);
@@ -175,7 +176,7 @@ static fp4_status prepare(const char *folder, bool force, char config[4096]) {
 static fp4_status write_folder(struct fp4_exporter *e, const char *folder, struct shards *s) {
     char config[4096];
     FP4_TRY(plan_shards(e->m, e->o, s));
-    FP4_TRY(prepare(folder, e->o->force, config));
+    FP4_TRY(prepare(&e->m->config, folder, e->o->force, config));
     if (!e->o->force) /* over an old checkpoint, each file makes room for the next */
         FP4_TRY(fp4_disk_room(folder, s->bytes));
     FP4_TRY(write_shards(e, folder, s));

@@ -143,5 +143,7 @@ fp4_status fp4_config_for(const char *path, const struct fp4_checkpoint *c, stru
 /* Writes config.json that fp4_config_read_json reads back (and transformers loads, but for the training write-up's net); dtype: of the weights
  * beside it, FP4_F32, FP4_F16 or FP4_BF16. */
 fp4_status fp4_config_write(const char *path, const struct fp4_config *config, enum fp4_dtype dtype);
+/* Whether it could: FP4_ERR_UNSUPPORTED names what config.json has no form for, FP4_ERR_FORMAT what is out of range. */
+fp4_status fp4_config_writable(const char *path, const struct fp4_config *config);
 
 #endif
