@@ -58,7 +58,7 @@ static const struct calibration_plan calibration_plans[] = {{"bible", 512, {4, 8
 static const double damping = 0.01;
 
 /* Seconds a scored token on two cores, for estimates only. */
-static double seconds_a_token(const char *model) { return strcmp(model, "selftrained") == 0 ? 2e-5 : 1.5e-3; }
+static double seconds_a_token(double scale) { return fmax(2e-5, 1.5e-3 * scale); }
 
 /* ---- state ---- */
 
@@ -66,6 +66,7 @@ struct evaluation {
     const struct workload *work;
     char model[1024];  /* the workload's, or the user's path */
     size_t context;    /* of the model */
+    double scale;      /* source_scale */
     size_t length;     /* tokens of a window */
     size_t n_windows;
     struct ptq_text text;
@@ -129,7 +130,7 @@ static fp4_status add_trials(struct ptq *s, struct run_plan *plan, const struct 
     for (int r = 0; r < replicates; r++) {
         double tokens = e->n_windows == ALL ? 290000 : (double)(e->n_windows * e->length);
         struct run_trial t = {.model = e->model, .arm = a->name, .item = e->work->text, .replicate = r, .config = config_of(s, a, e),
-                              .estimate = tokens * seconds_a_token(e->model), .payload = p};
+                              .estimate = tokens * seconds_a_token(e->scale), .payload = p};
         if (!t.config)
             return fp4_fail(FP4_ERR_MEMORY, "ptq: out of memory");
         FP4_TRY(run_add(plan, &t));
@@ -153,7 +154,7 @@ static fp4_status note_text(struct run_plan *plan, const char *name, bool *there
 }
 
 /* Adds an evaluation of `model` on a workload's text when the profile has it and both can be had. */
-static fp4_status add_evaluation(struct ptq *s, struct run_plan *plan, const struct workload *w, const char *model, size_t context) {
+static fp4_status add_evaluation(struct ptq *s, struct run_plan *plan, const struct workload *w, const char *model, const struct fp4_config *config) {
     size_t windows = w->windows[s->options.profile];
     bool there;
     if (windows == 0 && !s->options.items && !s->options.model)
@@ -164,7 +165,8 @@ static fp4_status add_evaluation(struct ptq *s, struct run_plan *plan, const str
     if (!there)
         return FP4_OK;
     struct evaluation *e = &s->evaluations[s->n_evaluations++];
-    *e = (struct evaluation){.work = w, .context = context, .length = within(context, w->length), .n_windows = windows ? windows : 1};
+    *e = (struct evaluation){.work = w, .context = config->n_ctx, .scale = source_scale(config),
+                             .length = within(config->n_ctx, w->length), .n_windows = windows ? windows : 1};
     snprintf(e->model, sizeof e->model, "%s", model);
     return FP4_OK;
 }
@@ -230,7 +232,7 @@ static fp4_status plan_model(struct ptq *s, struct run_plan *plan, const char *m
         return fp4_fail(FP4_ERR_ARG, "%s: its context is one token, which leaves nothing to predict; take another model", model);
     for (size_t w = 0; w < N_WORKLOADS; w++)
         if ((strcmp(workloads[w].model, "selftrained") == 0) == own)
-            FP4_TRY(add_evaluation(s, plan, &workloads[w], model, config.n_ctx));
+            FP4_TRY(add_evaluation(s, plan, &workloads[w], model, &config));
     if (s->n_evaluations > first) {
         struct fp4_use use = use_of(s, model, &config);
         FP4_TRY(source_memory(plan, model, s->options.load.weights_in, &use));

@@ -2,6 +2,7 @@
 #include "experiments/selftrain.h"
 #include "experiments/tta.h"
 
+#include <math.h>
 #include <string.h>
 
 static void list_arms(FILE *out) {
@@ -29,8 +30,8 @@ static struct scale scale_of(enum fp4_profile profile, bool small) {
 
 /* Seconds of a trial on two cores, as measured: reading the weights sets the pace, quantizing them adds to it. The matched arms reuse the
  * adaptation before them. */
-static double estimate(const struct tta_arm *arm, size_t steps, bool small) {
-    double share = small ? 0.03 : 1, step = 0.2, pass = 0.08;
+static double estimate(const struct tta_arm *arm, size_t steps, double share) {
+    double step = 0.2, pass = 0.08;
     const char *w = arm->operand[FP4_FWD_W];
     if (w) {
         step += arm->untied ? 0.45 : 0.15;
@@ -58,7 +59,7 @@ static fp4_status add_trials(struct tta_state *s, struct run_plan *plan, const c
         *w = (struct tta_work){.arm = arm, .item = &fp4_corpus_tasks[number - 1], .number = number, .steps = scale->steps, .dropout = model_facts->dropout, .begins = model_facts->begins};
         struct run_trial t = {.model = model, .arm = arm->name, .item = item, .seed = (int)o->seed + i, .payload = w};
         t.config = tta_config(w, model);
-        t.estimate = estimate(arm, w->steps, small);
+        t.estimate = estimate(arm, w->steps, fmax(0.03, model_facts->scale));
         FP4_TRY(run_add(plan, &t));
     }
     return FP4_OK;
@@ -94,7 +95,7 @@ static fp4_status plan_model(struct tta_state *s, struct run_plan *plan, const c
     struct fp4_config config;
     struct source words;
     FP4_TRY(source_config(model, &config));
-    struct tta_work facts = {.dropout = config.dropout > config.attention_dropout ? config.dropout : config.attention_dropout};
+    struct tta_work facts = {.scale = source_scale(&config), .dropout = config.dropout > config.attention_dropout ? config.dropout : config.attention_dropout};
     FP4_TRY(source_words(model, &words));
     facts.begins = source_begins(&words);
     fp4_status status = check_prompts(s, &words, config.n_ctx);

@@ -104,6 +104,11 @@ fp4_status source_config(const char *name, struct fp4_config *out) {
     return status;
 }
 
+double source_scale(const struct fp4_config *c) {
+    double d = (double)c->n_embd, attention = 2 * d * (double)((c->n_head + c->n_kv_head) * c->head_dim), mlp = (c->arch == FP4_ARCH_OPT ? 2 : 3) * d * (double)c->n_ff;
+    return ((double)c->n_layer * (attention + mlp) + d * (double)c->n_vocab) / 134479872;
+}
+
 bool source_begins(const struct source *s) {
     const int32_t *ids;
     return s->tokenizer && fp4_tokenizer_begin(s->tokenizer, &ids) > 0;

@@ -25,6 +25,8 @@ struct source {
 fp4_status source_find(const char *name, char path[1024], char sha256[65]);
 /* Its configuration; loads nothing. */
 fp4_status source_config(const char *name, struct fp4_config *out);
+/* Its weights as a multiple of SmolLM2-135M's, on which the estimates of time were measured. */
+double source_scale(const struct fp4_config *c);
 /* Opens what turns its text into tokens, without the model; close it as any. */
 fp4_status source_words(const char *name, struct source *out);
 /* Whether its tokenizer puts tokens in front of a prompt. */

@@ -52,6 +52,7 @@ struct tta_work {
     int number;                 /* of the item, from 1 */
     size_t steps;
     double dropout;             /* of the model: adaptation runs in training mode, as published */
+    double scale;               /* of the model: source_scale */
     bool begins;                /* the model's tokenizer puts tokens in front of the prompt */
 };
 /* Whether the outcome depends on the seed beyond the draws. */
