@@ -59,7 +59,7 @@ static void main_table(struct ptq_section *s) {
         point_cell(s, a->name, "kl_median", a->kl_median, FACT_SMALL);
         point_cell(s, a->name, "kl_p99", a->kl_p99, FACT_SMALL);
         point_cell(s, a->name, "top1", a->top1, FACT_PERCENT);
-        point_cell(s, a->name, "packed", packed, FACT_BYTES);
+        point_cell(s, a->name, "packed", packed > 0 ? packed : NAN, FACT_BYTES); /* the reference is not packed */
         point_cell(s, a->name, "share", packed / plain, FACT_PERCENT);
         point_cell(s, a->name, "seconds", a->seconds, FACT_PLAIN);
         table_row(s->f);

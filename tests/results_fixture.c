@@ -113,7 +113,7 @@ struct ptq_arm {
     const char *arm;
     double loss, noise, bytes; /* added nats a token, standard deviation between replicates, MB */
 };
-static const struct ptq_arm PTQ[] = {{"unquantized", 0, 0, 212},           {"rtn_nvfp4", 0.20, 0.01, 60},       {"rtn_mxfp4", 0.35, 0.03, 56},
+static const struct ptq_arm PTQ[] = {{"unquantized", 0, 0, 0},             {"rtn_nvfp4", 0.20, 0.01, 60},       {"rtn_mxfp4", 0.35, 0.03, 56},
                                      {"rtn_w_mxfp4", 0.13, 0, 56},         {"rtn_w_int4", 0.10, 0, 60},         {"rtn_w_nvfp4", 0.08, 0, 60},
                                      {"rtn_int4", 0.9, 0.03, 60},          {"four_over_six_nvfp4", 0.195, 0.01, 60}, {"gptq_nvfp4", 0.12, 0.01, 60},
                                      {"hadamard_nvfp4", 0.22, 0.01, 60},   {"hadamard_mxfp4", 0.25, 0.02, 56}};
@@ -134,7 +134,7 @@ static json_t *ptq_outcome(const struct ptq_arm *p, uint32_t arm, uint32_t repli
     }
     json_t *o = json_pack("{s:i,s:i,s:f,s:f,s:f,s:o,s:I,s:I,s:I}", "windows", 4, "window", 2048, "n_tokens", n, "nll_mean", nll / n, "ppl",
                           exp(nll / n), "clusters", clusters, "packed_bytes", (json_int_t)(1e6 * p->bytes), "unquantized_bytes",
-                          (json_int_t)212000000, "file_bytes", (json_int_t)98362432);
+                          (json_int_t)(p->bytes > 0 ? 212000000 : 0), "file_bytes", (json_int_t)98362432);
     if (arm > 0)
         json_object_update_new(o, json_pack("{s:f,s:f,s:f,s:f}", "kl_mean", p->loss / 2, "kl_median", p->loss / 4, "kl_p99", 3 * p->loss, "top1",
                                             1 - p->loss / 2));
