@@ -46,7 +46,6 @@ static double estimate(const struct tta_arm *arm, size_t steps, double share) {
 static fp4_status add_trials(struct tta_state *s, struct run_plan *plan, const char *model, const struct scale *scale, const struct tta_arm *arm,
                              int number, const struct tta_work *model_facts) {
     const struct run_options *o = &s->options;
-    bool small = strcmp(model, "selftrained") == 0;
     char item[12];
     snprintf(item, sizeof item, "%d", number);
     if (!run_selected(o->arms ? o->arms : scale->arms, arm->name) || !run_selected(o->items ? o->items : scale->items, item))
