@@ -232,6 +232,8 @@ static void serve_api(const struct connection *c, const char *repo, bool tree) {
     case HUB_STALL_FIRST: linger(c); return;
     case HUB_NOT_JSON: say(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>log in</html>"); return;
     case HUB_DEEP_JSON: say(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"); flood(c, "[", 1 << 20); return;
+    case HUB_MANY_VALUES: say(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n["); flood(c, "[],", 4 << 20); return;
+    case HUB_PART_OF_LIST: answer(c, 206, "Content-Range: bytes 0-0/2\r\n"); return;
     case HUB_HUGE_JSON: say(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n[\""); flood(c, "0123456789abcdef", FLOOD); return;
     case HUB_HEADERS: say(c, "HTTP/1.1 200 OK\r\n"); flood(c, "X-Filler: 0123456789abcdef\r\n", FLOOD); return;
     default: break;

@@ -34,6 +34,7 @@ Test(gguf_hostile, values_of_the_good_file) {
     cr_assert(n == 3 && memcmp(text, "one", 3) == 0);
     cr_assert_eq(fp4_gguf_array_string(fp4_gguf_meta_find(c, "words"), 2, &text, &n), FP4_ERR_ARG);
     cr_assert_eq(fp4_gguf_array_string(fp4_gguf_meta_find(c, "numbers"), 0, &text, &n), FP4_ERR_ARG);
+    cr_assert_not_null(strstr(fp4_last_error(), ": key numbers: "), "%s", fp4_last_error());
     cr_assert_eq(fp4_gguf_array_string(fp4_gguf_meta_find(c, "nested"), 0, &text, &n), FP4_ERR_ARG);
     cr_assert_eq(fp4_gguf_array_number(fp4_gguf_meta_find(c, "yes"), 0, &number), FP4_ERR_ARG);
     must(fp4_gguf_array_number(fp4_gguf_meta_find(c, "numbers"), 1, &number));

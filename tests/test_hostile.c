@@ -275,6 +275,47 @@ Test(hostile, programs_on_faulty_companions) {
     }
 }
 
+/* What goes wrong when all is read still names the model: its context, values that a type cannot hold. */
+Test(hostile, what_a_model_cannot_do_names_it) {
+    char path[128], written[128], tokens[160] = "1", large[128];
+    make_folder();
+    struct bytes model = seed_gguf_model();
+    write_in_folder(path, "model.gguf", &model);
+    for (size_t i = 0; i < 64; i++)
+        strcat(tokens, ",1");
+    cr_assert_eq(answer("a long text", path, (char *[]){"fp4lab", "logits", "--model", path, "--tokens", tokens, NULL}), 2);
+    cr_assert_eq(answer("a long text", path, (char *[]){"fp4lab", "generate", "--model", path, "--tokens", "1", "--n", "64", NULL}), 2);
+    cr_assert_eq(answer("an id", path, (char *[]){"fp4lab", "perplexity", "--model", path, "--tokens", "1", NULL}), 2);
+    for (size_t i = 0; i < 32; i++) /* the last tensor is F32 */
+        memcpy(model.data + model.n - 4 * (i + 1), "\0\0\x7f\x7f", 4);
+    write_in_folder(large, "large.gguf", &model);
+    snprintf(written, sizeof written, "%s/written.gguf", folder);
+    answer("large values", large, (char *[]){"fp4lab", "perplexity", "--model", large, "--tokens", "1,2,3,4,5,6,7,8,9", "--window", "4", NULL});
+    free(model.data);
+    remove_folder();
+}
+
+/* A vocabulary of all bytes, chosen from at random: what is generated cannot steer a terminal. */
+Test(hostile, generated_text_is_safe_to_print) {
+    char path[128], seed[8];
+    make_folder();
+    struct bytes model = seed_gguf_model();
+    write_in_folder(path, "model.gguf", &model);
+    free(model.data);
+    for (int i = 1; i <= 20; i++) {
+        snprintf(seed, sizeof seed, "%d", i);
+        struct outcome o = program_run((char *[]){"fp4lab", "generate", "--model", path, "--prompt", "a\x1b[2J\xc2\x9b\xe2\x80\xae", "--temperature", "100", "--n", "40",
+                                                  "--past-end", "--seed", seed, NULL}, scratch_file());
+        cr_assert_eq(o.status, 0, "%s", o.err);
+        cr_assert_not_null(strstr(o.out, "a\\x1b[2J\\u009b\\u202e"), "%s", o.out);
+        for (char *tab; (tab = strchr(o.out, '\t'));)
+            *tab = ' ';
+        check_printable("generated text", o.out);
+        outcome_free(o);
+    }
+    remove_folder();
+}
+
 /* ---- what is no file ---- */
 
 /* Each program option that takes a file, with {} in place of its name. */

@@ -77,6 +77,8 @@ static const struct row rows[] = {
     {"list of files is no JSON", HUB_NOT_JSON, "org/tiny", "is not JSON", 0, 0},
     {"list of files nested deeply", HUB_DEEP_JSON, "org/tiny", "is not JSON", 0, 0},
     {"list of files without end", HUB_HUGE_JSON, "org/tiny", "has more than 32 MiB", 0, 0},
+    {"list of many empty values", HUB_MANY_VALUES, "org/tiny", "more than the 100000 files", 0, 0},
+    {"a part of the list of files", HUB_PART_OF_LIST, "org/tiny", "answers 206", 0, 0},
     {"headers without end", HUB_HEADERS, "org/tiny", "of headers", 0, 0},
     {"commit ../../../../tmp", HUB_BAD_COMMIT, "org/tiny", "not that of a model hub", 0, 0},
     {"a file of another commit", HUB_OTHER_COMMIT, "org/tiny", "contradicts itself about its commit", 0, 0},

@@ -111,6 +111,121 @@ Test(tokenizer_hostile, added_tokens_that_almost_match, .init = set_up) {
     cr_assert_eq(answer_json("almost", document(NULL, NULL, last)), FP4_OK);
 }
 
+/* Steps that are no patterns are named by their file. */
+Test(tokenizer_hostile, a_long_prefix_is_refused, .init = set_up) {
+    char prefix[3000];
+    struct fp4_tokenizer *t;
+    int32_t *ids;
+    size_t n;
+    memset(prefix, 'a', sizeof prefix);
+    json_t *d = document(json_pack("{s:s,s:s%}", "type", "Prepend", "prepend", prefix, sizeof prefix), NULL, NULL);
+    char *json = json_dumps(d, 0);
+    must(tokenizer_parse("prefix", json, strlen(json), &t));
+    cr_assert_eq(fp4_tokenize(t, "ab", 2, true, &ids, &n), FP4_ERR_FORMAT);
+    cr_assert_eq(strncmp(fp4_last_error(), "prefix: ", 8), 0, "%s", fp4_last_error());
+    fp4_tokenizer_close(t);
+    free(json);
+    json_decref(d);
+}
+
+/* Each blank becomes 60 letters, which have no merges: within what a text may grow to, and many tokens. */
+Test(tokenizer_hostile, more_tokens_than_a_text_has, .init = set_up) {
+    json_t *step = json_pack("{s:s,s:{s:s},s:s}", "type", "Replace", "pattern", "String", " ", "content", "abababababababababababababababababababababababababababababab");
+    cr_assert_eq(answer_json("many", document(step, NULL, NULL)), FP4_ERR_FORMAT);
+    cr_assert_not_null(strstr(fp4_last_error(), "many: it makes "), "%s", fp4_last_error());
+    cr_assert_not_null(strstr(fp4_last_error(), "tokens of a text of 60000 bytes"), "%s", fp4_last_error());
+}
+
+static struct fp4_tokenizer *with_decoders(const char *name, json_t *steps) {
+    struct fp4_tokenizer *t;
+    json_t *d = json_pack("{s:[],s:{s:s,s:o},s:{s:s,s:{s:i,s:i,s:i,s:i},s:[]}}", "added_tokens", "decoder", "type", "Sequence", "decoders", steps, "model", "type",
+                          "BPE", "vocab", "a", 0, "b", 1, "<0xC3>", 2, "<0xA9>", 3, "merges");
+    char *json = json_dumps(d, 0);
+    must(tokenizer_parse(name, json, strlen(json), &t));
+    free(json);
+    json_decref(d);
+    return t;
+}
+
+static json_t *replace_all_of(const char *from, const char *to) {
+    return json_pack("{s:s,s:{s:s},s:s}", "type", "Replace", "pattern", "String", from, "content", to);
+}
+
+/* What one token may cost, a table of many may not: their texts share time and memory. */
+Test(tokenizer_hostile, texts_of_tokens_share_one_budget) {
+    enum { N = 60000 };
+    static int32_t ids[N];
+    static size_t end[N];
+    char longer[1000 + 1], *texts, *alone;
+    size_t n;
+    memset(longer, 'b', 1000);
+    longer[1000] = 0;
+    json_t *slow = json_array();
+    for (int i = 0; i < 3; i++) /* 216000 of them, and then none */
+        json_array_append_new(slow, replace_all_of("a", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+    json_array_append_new(slow, json_pack("{s:s,s:s,s:I,s:i}", "type", "Strip", "content", "a", "start", (json_int_t)1 << 60, "stop", 0));
+    struct fp4_tokenizer *t[] = {with_decoders("long", json_pack("[o]", replace_all_of("a", longer))), with_decoders("slow", slow)};
+    for (int i = 0; i < 2; i++) {
+        double start = cpu_seconds();
+        must(fp4_token_texts(t[i], ids, 4, &texts, end));
+        fp4_free(texts);
+        cr_assert_eq(fp4_token_texts(t[i], ids, N, &texts, end), FP4_ERR_FORMAT);
+        cr_assert_null(texts);
+        cr_assert_eq(strncmp(fp4_last_error(), i ? "slow:" : "long:", 5), 0, "%s", fp4_last_error());
+        cr_assert_lt(cpu_seconds() - start, 1.0 * SLOWER);
+        must(fp4_detokenize(t[i], ids, 1, false, &alone, &n));
+        fp4_free(alone);
+        fp4_tokenizer_close(t[i]);
+    }
+    cr_assert_lt(fp4_peak_rss(), (size_t)512 << 20);
+}
+
+/* Each is what it is alone: a byte that is no text by itself, a blank in front that a text does not keep. */
+Test(tokenizer_hostile, texts_of_tokens_are_those_of_each_alone) {
+    static const int32_t ids[] = {1, 2, 3, 0, 0};
+    struct fp4_tokenizer *t = with_decoders("fine", json_pack("[o,{s:s},{s:s},{s:s,s:s,s:i,s:i}]", replace_all_of("b", " x"), "type", "ByteFallback", "type", "Fuse",
+                                                              "type", "Strip", "content", " ", "start", 1, "stop", 0));
+    size_t end[5], start = 0, bytes;
+    char *texts, *alone;
+    must(fp4_token_texts(t, ids, 5, &texts, end));
+    for (size_t i = 0; i < 5; start = end[i++]) {
+        must(fp4_detokenize(t, &ids[i], 1, false, &alone, &bytes));
+        cr_assert_eq(end[i] - start, bytes);
+        cr_assert_arr_eq(texts + start, alone, bytes);
+        fp4_free(alone);
+    }
+    cr_assert_str_eq(texts, "x\xEF\xBF\xBD\xEF\xBF\xBD" "aa");
+    fp4_free(texts);
+    cr_assert_eq(fp4_token_texts(t, (int32_t[]){1, 4}, 2, &texts, end), FP4_ERR_ARG);
+    must(fp4_token_texts(t, ids, 0, &texts, end));
+    fp4_free(texts);
+    fp4_tokenizer_close(t);
+}
+
+/* Each run is short enough, and there are many. */
+Test(tokenizer_hostile, many_runs_of_marks) {
+    enum { RUN = 4000, RUNS = 200 };
+    struct fp4_tokenizer *t;
+    json_t *d = document(json_pack("{s:s}", "type", "NFC"), NULL, NULL);
+    char *json = json_dumps(d, 0), *text = malloc((2 * RUN + 1) * RUNS), *end = text;
+    must(tokenizer_parse("runs", json, strlen(json), &t));
+    for (int k = 0; k < RUNS; k++) {
+        *end++ = 'a';
+        for (int i = 0; i < RUN / 2; i++, end += 4)
+            memcpy(end, "\xCC\x81\xCC\xA7", 4);
+    }
+    int32_t *ids;
+    size_t n;
+    double start = cpu_seconds();
+    cr_assert_eq(fp4_tokenize(t, text, (size_t)(end - text), true, &ids, &n), FP4_ERR_ARG);
+    cr_assert_lt(cpu_seconds() - start, 1.0 * SLOWER);
+    cr_assert_eq(strncmp(fp4_last_error(), "runs: the text cannot be normalized", 35), 0, "%s", fp4_last_error());
+    fp4_tokenizer_close(t);
+    free(text);
+    free(json);
+    json_decref(d);
+}
+
 Test(tokenizer_hostile, marks_in_a_row) {
     struct fp4_tokenizer *t;
     json_t *d = document(json_pack("{s:s}", "type", "NFC"), NULL, NULL);

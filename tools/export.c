@@ -96,5 +96,5 @@ int command_export(int argc, char **argv) {
     if (done)
         return TOOL_OK;
     r.format = line.format;
-    return run(&r) == FP4_OK ? TOOL_OK : tool_error();
+    return run(&r) == FP4_OK ? TOOL_OK : tool_error_on(r.model, r.to);
 }

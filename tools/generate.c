@@ -1,6 +1,5 @@
 /* fp4lab generate: continue a prompt. */
 #include <string.h>
-#include <unistd.h>
 
 #include "tools/tool.h"
 
@@ -15,13 +14,18 @@ struct request {
     enum tool_format format;
 };
 
-/* To a terminal no control characters but tabs and line ends: a model must not steer it. */
+/* A model must not steer a terminal: nothing that fp4_escape would change is written but line ends, tabs, and the joiners that words and emoji are
+ * spelled with (U+200C, U+200D). -o json has the text as it is. */
 static void write_text(const char *text, size_t n) {
-    bool terminal = isatty(STDOUT_FILENO);
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
-        putchar(terminal && control ? '?' : c);
+    size_t used;
+    for (size_t i = 0; i < n; i += used) {
+        char safe[FP4_ESCAPED];
+        bool joiner = n - i >= 3 && (memcmp(text + i, "\xe2\x80\x8c", 3) == 0 || memcmp(text + i, "\xe2\x80\x8d", 3) == 0);
+        used = fp4_escape(text + i, n - i, safe);
+        if (joiner || text[i] == '\n' || text[i] == '\t')
+            fwrite(text + i, 1, used, stdout);
+        else
+            fputs(safe, stdout);
     }
     if (n && text[n - 1] != '\n')
         putchar('\n');
@@ -64,7 +68,13 @@ static fp4_status show_table(const struct request *r, const struct tool_session 
     fp4_free(text);
     json_t *table = json_array();
     for (size_t i = s->n_ids; i < n; i++)
-        json_array_append_new(table, json_pack("{s:I,s:i,s:o}", "position", (json_int_t)i, "id", (int)ids[i], "text", tool_token_text(s, ids[i])));
+        json_array_append_new(table, json_pack("{s:I,s:i,s:n}", "position", (json_int_t)i, "id", (int)ids[i], "text"));
+    fp4_status status = tool_add_texts(s, table);
+    if (status != FP4_OK) {
+        json_decref(fields);
+        json_decref(table);
+        return status;
+    }
     return tool_print(r->format, fields, "generated", table);
 }
 
@@ -113,5 +123,5 @@ int command_generate(int argc, char **argv) {
     if (done)
         return TOOL_OK;
     r.format = line.format;
-    return run(&r) == FP4_OK ? TOOL_OK : tool_error();
+    return run(&r) == FP4_OK ? TOOL_OK : tool_error_on(r.in.model, r.in.text);
 }

@@ -192,5 +192,5 @@ int command_info(int argc, char **argv) {
         return tool_error();
     if (done)
         return TOOL_OK;
-    return show(line.args[0], line.format, &asked) == FP4_OK ? TOOL_OK : tool_error();
+    return show(line.args[0], line.format, &asked) == FP4_OK ? TOOL_OK : tool_error_on(line.args[0], NULL);
 }

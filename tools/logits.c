@@ -32,9 +32,14 @@ static fp4_status show(const struct tool_input *in, const struct tool_session *s
     json_t *table = json_array();
     for (size_t i = 0; i < (top && top < n ? top : n); i++) {
         double logit = (double)choices[i].logit;
-        json_array_append_new(table, json_pack("{s:I,s:i,s:o,s:o,s:o}", "rank", (json_int_t)i + 1, "id", (int)choices[i].id, "logit",
-                                               tool_number(logit), "probability", tool_number(exp(logit - largest) / sum), "text",
-                                               tool_token_text(s, choices[i].id)));
+        json_array_append_new(table, json_pack("{s:I,s:i,s:o,s:o,s:n}", "rank", (json_int_t)i + 1, "id", (int)choices[i].id, "logit",
+                                               tool_number(logit), "probability", tool_number(exp(logit - largest) / sum), "text"));
+    }
+    fp4_status status = tool_add_texts(s, table);
+    if (status != FP4_OK) {
+        fp4_free(choices);
+        json_decref(table);
+        return status;
     }
     json_t *fields = json_pack("{s:I,s:i,s:o,s:o}", "tokens", (json_int_t)s->n_ids, "greedy_id", (int)choices[0].id, "logsumexp",
                                tool_number(largest + log(sum)), "entropy", tool_number(fp4_logits_entropy(logits, n, 1)));
@@ -78,5 +83,5 @@ int command_logits(int argc, char **argv) {
         return tool_error();
     if (done)
         return TOOL_OK;
-    return run(&in, top, line.format) == FP4_OK ? TOOL_OK : tool_error();
+    return run(&in, top, line.format) == FP4_OK ? TOOL_OK : tool_error_on(in.model, in.text);
 }

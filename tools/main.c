@@ -26,6 +26,13 @@ int tool_error(void) {
     return TOOL_ERROR;
 }
 
+int tool_error_on(const char *model, const char *text) {
+    const char *message = fp4_last_error();
+    if (model && !strstr(message, model) && !(text && strstr(message, text)))
+        fp4_fail(FP4_ERR_ARG, "%s: %s", model, message);
+    return tool_error();
+}
+
 static void warn(void *context, const char *message) {
     (void)context;
     fprintf(stderr, "fp4lab: warning: %s\n", message);

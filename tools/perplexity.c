@@ -214,6 +214,6 @@ int command_perplexity(int argc, char **argv) {
         return TOOL_OK;
     r.format = line.format;
     if (run(&r, &within) != FP4_OK)
-        return tool_error();
+        return tool_error_on(r.in.model, r.in.text);
     return within ? TOOL_OK : TOOL_NO;
 }

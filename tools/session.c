@@ -144,14 +144,37 @@ void tool_close(struct tool_session *s) {
     *s = (struct tool_session){0};
 }
 
-json_t *tool_token_text(const struct tool_session *s, int32_t id) {
-    char *text;
-    size_t n;
-    if (!s->tokenizer || fp4_detokenize(s->tokenizer, &id, 1, false, &text, &n) != FP4_OK)
-        return json_null();
-    json_t *value = tool_text(text, n);
-    fp4_free(text);
-    return value;
+static int32_t known_id(const struct tool_session *s, const json_t *row) {
+    json_int_t id = json_integer_value(json_object_get(row, "id"));
+    return id >= 0 && (size_t)id < fp4_tokenizer_vocab(s->tokenizer) ? (int32_t)id : -1;
+}
+
+static fp4_status add_texts(const struct tool_session *s, json_t *table, int32_t *ids, size_t *end) {
+    char *texts;
+    size_t n = 0, i, start = 0;
+    json_t *row;
+    json_array_foreach(table, i, row) if (known_id(s, row) >= 0) ids[n++] = known_id(s, row);
+    FP4_TRY(fp4_token_texts(s->tokenizer, ids, n, &texts, end));
+    json_array_foreach(table, i, row) if (known_id(s, row) >= 0) {
+        json_object_set_new(row, "text", tool_text(texts + start, *end - start));
+        start = *end++;
+    }
+    fp4_free(texts);
+    return FP4_OK;
+}
+
+fp4_status tool_add_texts(const struct tool_session *s, json_t *table) {
+    int32_t *ids;
+    size_t *end;
+    if (!s->tokenizer)
+        return FP4_OK;
+    FP4_TRY(FP4_NEW(ids, json_array_size(table)));
+    fp4_status status = FP4_NEW(end, json_array_size(table));
+    if (status == FP4_OK)
+        status = add_texts(s, table, ids, end);
+    fp4_free(end);
+    fp4_free(ids);
+    return status;
 }
 
 void tool_add_policy(json_t *fields, const struct tool_input *in) {

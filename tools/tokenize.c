@@ -20,8 +20,13 @@ static void print_ids(const struct tool_session *s) {
 static fp4_status print_table(const struct request *r, const struct tool_session *s) {
     json_t *table = json_array();
     for (size_t i = 0; i < s->n_ids; i++)
-        json_array_append_new(table, json_pack("{s:I,s:i,s:o,s:b}", "position", (json_int_t)i, "id", (int)s->ids[i], "text",
-                                               tool_token_text(s, s->ids[i]), "control", (int)fp4_token_is_special(s->tokenizer, s->ids[i])));
+        json_array_append_new(table, json_pack("{s:I,s:i,s:n,s:b}", "position", (json_int_t)i, "id", (int)s->ids[i], "text", "control",
+                                               (int)fp4_token_is_special(s->tokenizer, s->ids[i])));
+    fp4_status status = tool_add_texts(s, table);
+    if (status != FP4_OK) {
+        json_decref(table);
+        return status;
+    }
     json_t *fields = json_pack("{s:I,s:I}", "tokens_count", (json_int_t)s->n_ids, "vocabulary", (json_int_t)fp4_tokenizer_vocab(s->tokenizer));
     return tool_print(r->format, fields, "tokens", table);
 }
@@ -105,7 +110,7 @@ int command_tokenize(int argc, char **argv) {
         return tool_error();
     }
     struct tool_session s = {0};
-    int status = run(&r, &s) == FP4_OK ? TOOL_OK : tool_error();
+    int status = run(&r, &s) == FP4_OK ? TOOL_OK : tool_error_on(r.model, r.text);
     tool_close(&s);
     return status;
 }

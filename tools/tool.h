@@ -85,8 +85,8 @@ fp4_status tool_load(const struct tool_input *in, const struct fp4_use *use, enu
 /* Puts a token before all others. */
 fp4_status tool_begin_with(struct tool_session *s, int32_t id);
 void tool_close(struct tool_session *s);
-/* Text of one token, or null without a tokenizer. */
-json_t *tool_token_text(const struct tool_session *s, int32_t id);
+/* Puts the text of each row's "id" into its "text", which stays as it is where the tokenizer lacks the token, and without one. */
+fp4_status tool_add_texts(const struct tool_session *s, json_t *table);
 /* The spellings of both operands, as fields. */
 void tool_add_policy(json_t *fields, const struct tool_input *in);
 
@@ -116,5 +116,7 @@ int command_export(int argc, char **argv);
 
 /* Prints the last error as one line and returns TOOL_ERROR. */
 int tool_error(void);
+/* The same for what has gone wrong with a model (and a text, or NULL): the line names it where the message names neither. */
+int tool_error_on(const char *model, const char *text);
 
 #endif

@@ -59,11 +59,9 @@ static fp4_status fetch_shards(struct hub *h, const struct fp4_hub_listing *all,
     FP4_TRY(hub_path(path, "%s/snapshots/%s/%s", h->folder, all->commit, index));
     fp4_status status = io_shards_open(path, &shards);
     for (size_t i = 0; i < shards.n && status == FP4_OK; i++) {
-        size_t k = 0;
-        while (k < all->n && strcmp(all->files[k].name, shards.names[i]) != 0)
-            k++;
-        status = k < all->n ? hub_download(h, all->commit, &all->files[k])
-                            : fp4_fail(FP4_ERR_FORMAT, "%s: its index names %s, which the repository does not have", h->spec->repo, shards.names[i]);
+        struct fp4_hub_file *file = hub_find(all, shards.names[i]);
+        status = file ? hub_download(h, all->commit, file)
+                      : fp4_fail(FP4_ERR_FORMAT, "%s: its index names %s, which the repository does not have", h->spec->repo, shards.names[i]);
     }
     io_shards_free(&shards);
     return status;

@@ -78,6 +78,8 @@ void hub_escape(const char *text, bool keep_slash, char *out);
 bool hub_ends_with(const char *name, const char *end);
 /* What is to be fetched, in the order in which it is: weights last. `all`: every file of the repository. Either may be NULL. */
 fp4_status hub_list(struct hub *h, struct fp4_hub_listing *chosen, struct fp4_hub_listing *all);
+/* The file of that name in a listing that hub_list made, which is sorted; NULL: none. */
+struct fp4_hub_file *hub_find(const struct fp4_hub_listing *all, const char *name);
 /* Names that a model may have besides its weights. */
 const char *const *hub_needed(size_t *n);
 /* Kind i of weights, the better first: the name of the file, or of the index of shards; NULL: there are no more. */

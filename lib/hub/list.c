@@ -9,7 +9,7 @@
 #include "lib/hub/internal.h"
 
 /* The answer of the largest repositories has some MB. */
-enum { LISTING_MAX = 32 << 20, FILES_MAX = 100000 };
+enum { LISTING_MAX = 32 << 20, FILES_MAX = 100000, VALUES_MAX = 12 * FILES_MAX };
 
 /* ---- a bounded answer in memory ---- */
 
@@ -21,7 +21,9 @@ struct buffer {
 static fp4_status buffer_begin(void *context, const struct hub_reply *reply) {
     struct buffer *b = context;
     b->n = 0;
-    if (reply->status != 200 || reply->length > LISTING_MAX)
+    if (reply->status != 200)
+        return fp4_fail(FP4_ERR_FORMAT, "the server answers %ld with a part of its list of files; look at HF_ENDPOINT and proxies", reply->status);
+    if (reply->length > LISTING_MAX)
         return fp4_fail(FP4_ERR_FORMAT, "the server's list of files has more than %d MiB; look at HF_ENDPOINT", LISTING_MAX >> 20);
     return FP4_OK;
 }
@@ -51,6 +53,14 @@ static fp4_status get_listing(struct hub *h, struct buffer *b) {
             return FP4_OK;
         FP4_TRY(hub_try_again(h, status, &reply, what, &attempt));
     }
+}
+
+/* An empty array of two bytes takes a hundred once it is read: an answer of nothing but those is refused before. An entry has eight values. */
+static bool too_many_values(const struct buffer *b) {
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++)
+        n += b->text[i] == ',' || b->text[i] == '[' || b->text[i] == '{';
+    return n > VALUES_MAX;
 }
 
 /* ---- its contents ---- */
@@ -116,7 +126,7 @@ const char *const *hub_needed(size_t *n) {
     return needed;
 }
 
-static const struct fp4_hub_file *find(const struct fp4_hub_listing *all, const char *name) {
+struct fp4_hub_file *hub_find(const struct fp4_hub_listing *all, const char *name) {
     const struct fp4_hub_file key = {.name = (char *)(uintptr_t)name};
     return all->n ? bsearch(&key, all->files, all->n, sizeof key, by_name) : NULL;
 }
@@ -194,7 +204,7 @@ static fp4_status choose_gguf(const struct hub *h, const struct fp4_hub_listing 
     if (n > 1)
         return which_gguf(h, all, n);
     for (size_t i = 0; i < N_WEIGHTS; i++)
-        if (find(all, weights[i].single) || find(all, weights[i].index))
+        if (hub_find(all, weights[i].single) || hub_find(all, weights[i].index))
             return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: revision %s has %s and no config.json that says what they are; --include chooses files by pattern",
                             h->spec->repo, h->spec->revision, i ? "PyTorch's weights" : "safetensors");
     return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: revision %s has neither model.safetensors nor pytorch_model.bin nor a GGUF file; --include chooses files by pattern",
@@ -203,15 +213,15 @@ static fp4_status choose_gguf(const struct hub *h, const struct fp4_hub_listing 
 
 static fp4_status choose_model(const struct hub *h, const struct fp4_hub_listing *all, struct fp4_hub_listing *chosen) {
     size_t kind = 0;
-    while (kind < N_WEIGHTS && !find(all, weights[kind].single) && !find(all, weights[kind].index))
+    while (kind < N_WEIGHTS && !hub_find(all, weights[kind].single) && !hub_find(all, weights[kind].index))
         kind++;
-    if (!find(all, "config.json") || kind == N_WEIGHTS)
+    if (!hub_find(all, "config.json") || kind == N_WEIGHTS)
         return choose_gguf(h, all, chosen);
     for (size_t i = 0; i < N_NEEDED; i++)
-        FP4_TRY(add(chosen, find(all, needed[i])));
-    if (find(all, weights[kind].single))
-        return add(chosen, find(all, weights[kind].single));
-    FP4_TRY(add(chosen, find(all, weights[kind].index)));
+        FP4_TRY(add(chosen, hub_find(all, needed[i])));
+    if (hub_find(all, weights[kind].single))
+        return add(chosen, hub_find(all, weights[kind].single));
+    FP4_TRY(add(chosen, hub_find(all, weights[kind].index)));
     for (size_t i = 0; i < all->n; i++)
         if (is_shard(kind, all->files[i].name))
             FP4_TRY(add(chosen, &all->files[i]));
@@ -223,7 +233,7 @@ static fp4_status choose(const struct hub *h, const struct fp4_hub_listing *all,
     snprintf(chosen->commit, sizeof chosen->commit, "%s", all->commit);
     FP4_TRY(FP4_NEW(chosen->files, all->n));
     if (*h->spec->file)
-        return find(all, h->spec->file) ? add(chosen, find(all, h->spec->file))
+        return hub_find(all, h->spec->file) ? add(chosen, hub_find(all, h->spec->file))
                                         : fp4_fail(FP4_ERR_ARG, "%s: revision %s has no file %s; 'fp4lab fetch --dry-run --include \"*\"' lists what it has",
                                                    h->spec->repo, h->spec->revision, h->spec->file);
     if (!include)
@@ -247,6 +257,8 @@ fp4_status hub_list(struct hub *h, struct fp4_hub_listing *chosen, struct fp4_hu
     json_error_t error;
     *chosen = (struct fp4_hub_listing){0};
     fp4_status status = get_listing(h, &b);
+    if (status == FP4_OK && too_many_values(&b))
+        status = fp4_fail(FP4_ERR_FORMAT, "%s: the server's list of files holds more than the %d files that are possible; look at HF_ENDPOINT", h->spec->repo, FILES_MAX);
     json_t *root = status == FP4_OK ? json_parse(b.text ? b.text : "", b.n, JSON_REJECT_DUPLICATES, &error) : NULL;
     if (status == FP4_OK && !root)
         status = fp4_fail(json_fault(&error), "%s: the server's list of files is not JSON (%s); look at HF_ENDPOINT and proxies", h->spec->repo, error.text);

@@ -14,6 +14,7 @@ enum gguf_type {
 struct gguf_entry {
     struct fp4_meta meta; /* first: a public pointer leads back to its entry */
     enum gguf_type type, element;
+    const char *path;    /* of the file, the checkpoint's */
     const uint8_t *data; /* elements of a numeric array */
     size_t data_bytes;
     const uint8_t **strings; /* length field of each element of a string array */

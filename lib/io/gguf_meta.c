@@ -144,6 +144,7 @@ fp4_status gguf_read_metadata(struct gguf *g, struct gguf_cursor *c, struct io_p
         if (length == 0 || !io_is_name(key, length))
             return fp4_fail(FP4_ERR_FORMAT, "%s: offset %zu: a key is empty or not UTF-8", c->path, start);
         FP4_TRY(io_pool_copy(pool, key, length, &g->entries[i].meta.key));
+        g->entries[i].path = c->path;
         FP4_TRY(read_value(c, pool, &g->entries[i]));
     }
     return index_keys(g, c->path);
@@ -183,17 +184,17 @@ bool fp4_gguf_meta_flag(const struct fp4_checkpoint *c, const char *key, bool ot
     return m && m->kind == FP4_META_BOOL ? m->integer != 0 : otherwise;
 }
 
-static fp4_status check_element(const struct fp4_meta *m, size_t i, bool there) {
-    if (m->kind != FP4_META_ARRAY || !there)
-        return fp4_fail(FP4_ERR_ARG, "key %s: not an array of this kind", m->key);
-    if (i >= m->length)
-        return fp4_fail(FP4_ERR_ARG, "key %s: element %zu of %zu", m->key, i, m->length);
+static fp4_status check_element(const struct gguf_entry *e, size_t i, bool there) {
+    if (e->meta.kind != FP4_META_ARRAY || !there)
+        return fp4_fail(FP4_ERR_ARG, "%s: key %s: not an array of this kind", e->path, e->meta.key);
+    if (i >= e->meta.length)
+        return fp4_fail(FP4_ERR_ARG, "%s: key %s: element %zu of %zu", e->path, e->meta.key, i, e->meta.length);
     return FP4_OK;
 }
 
 fp4_status fp4_gguf_array_string(const struct fp4_meta *m, size_t i, const char **bytes, size_t *length) {
     const struct gguf_entry *e = (const struct gguf_entry *)m;
-    FP4_TRY(check_element(m, i, e->strings != NULL));
+    FP4_TRY(check_element(e, i, e->strings != NULL));
     *length = (size_t)io_little_endian(e->strings[i], 8);
     *bytes = (const char *)e->strings[i] + 8;
     return FP4_OK;
@@ -201,7 +202,7 @@ fp4_status fp4_gguf_array_string(const struct fp4_meta *m, size_t i, const char 
 
 fp4_status fp4_gguf_array_number(const struct fp4_meta *m, size_t i, double *value) {
     const struct gguf_entry *e = (const struct gguf_entry *)m;
-    FP4_TRY(check_element(m, i, e->data != NULL));
+    FP4_TRY(check_element(e, i, e->data != NULL));
     int64_t integer;
     decode(e->element, e->data + i * value_types[e->element].bytes, &integer, value);
     return FP4_OK;

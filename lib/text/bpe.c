@@ -209,8 +209,8 @@ static fp4_status merge_piece(struct encoder *e, size_t start, size_t stop) {
     }
     if (e->t->words) {
         if (e->t->unknown < 0)
-            return fp4_fail(FP4_ERR_ARG, "\"%.*s\" is not a word of this tokenizer, and it has no unknown token", (int)(stop - start < 60 ? stop - start : 60),
-                            e->text + start);
+            return fp4_fail(FP4_ERR_ARG, "%s: \"%.*s\" is not a word of this tokenizer, and it has no unknown token", e->t->name,
+                            (int)(stop - start < 60 ? stop - start : 60), e->text + start);
         e->out[e->n++] = e->t->unknown;
         return FP4_OK;
     }
@@ -328,6 +328,10 @@ static bool takes_any_bytes(const struct fp4_tokenizer *t) {
     return t->byte_level && !t->normalizers.n && !t->splits.n;
 }
 
+/* Text is at most a token a byte, or three for a blank that becomes U+2581 and has no token. More comes of normalizers that are there to use up
+ * memory: what is done with a token takes many times what a byte does. */
+static size_t most_tokens(size_t bytes) { return 2 * bytes + (1 << 16); }
+
 fp4_status fp4_tokenize(const struct fp4_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids, size_t *n) {
     struct bytes owned = {0};
     struct spans spans = {0};
@@ -336,7 +340,7 @@ fp4_status fp4_tokenize(const struct fp4_tokenizer *t, const char *text, size_t 
     *ids = NULL;
     *n = 0;
     if (bytes > INT32_MAX / 3)
-        return fp4_fail(FP4_ERR_ARG, "a text of %zu bytes; at most %d are tokenized at once", bytes, INT32_MAX / 3);
+        return fp4_fail(FP4_ERR_ARG, "%s: a text of %zu bytes; at most %d are tokenized at once", t->name, bytes, INT32_MAX / 3);
     if (!takes_any_bytes(t) && !utf8_valid(text, bytes)) {
         FP4_TRY(fp4_utf8_repair(text, bytes, &repaired, &bytes));
         text = repaired;
@@ -346,6 +350,8 @@ fp4_status fp4_tokenize(const struct fp4_tokenizer *t, const char *text, size_t 
     e.text = text;
     if (status == FP4_OK)
         status = encode_spans(&e, &spans);
+    if (status == FP4_OK && e.n > most_tokens(bytes))
+        status = fp4_fail(FP4_ERR_FORMAT, "%s: it makes %zu tokens of a text of %zu bytes", t->name, e.n, bytes);
     if (status == FP4_OK)
         status = FP4_NEW(*ids, e.n);
     if (status == FP4_OK) {

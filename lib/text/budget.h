@@ -9,8 +9,12 @@
 void budget_begin(const char *name, size_t bytes, double seconds);
 /* Its end: outside of a call nothing is bounded. */
 void budget_end(void);
+/* Its name, for messages. */
+const char *budget_name(void);
 /* Whether a text may be of so many bytes: FP4_ERR_FORMAT. */
 fp4_status budget_text(size_t bytes);
+/* Whether the whole call may go on, with the time that patterns may take: FP4_ERR_FORMAT. */
+fp4_status budget_time(void);
 /* Processor time of this thread, seconds. */
 double budget_clock(void);
 /* What patterns may still use of it, and that they have used some. */

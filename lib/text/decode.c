@@ -127,18 +127,9 @@ size_t fp4_token_bytes(const struct fp4_tokenizer *t, int32_t id) {
     return n;
 }
 
-fp4_status fp4_detokenize(const struct fp4_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, char **text, size_t *bytes) {
+static fp4_status decode(const struct fp4_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, char **text, size_t *bytes) {
     struct strings s = {0};
-    size_t total = 0;
-    *text = NULL;
-    for (size_t i = 0; i < n; i++) {
-        if (ids[i] < 0 || (size_t)ids[i] >= t->n_vocab)
-            return fp4_fail(FP4_ERR_ARG, "token id %d: the vocabulary has %zu tokens", (int)ids[i], t->n_vocab);
-        if (!fp4_size_add(total, t->tokens[ids[i]].length, &total))
-            return fp4_fail(FP4_ERR_MEMORY, "%zu tokens make too long a text", n);
-    }
     FP4_TRY(FP4_NEW(s.end, n + 1));
-    budget_begin(t->name, total, 0.005); /* single tokens are decoded by the hundred */
     fp4_status status = bytes_add(&s.text, "", 0);
     for (size_t i = 0; i < n && status == FP4_OK; i++) {
         const struct token *token = &t->tokens[ids[i]];
@@ -151,7 +142,6 @@ fp4_status fp4_detokenize(const struct fp4_tokenizer *t, const int32_t *ids, siz
         status = run(&t->decoders.list[i], &s);
     if (status == FP4_OK)
         status = bytes_add(&s.text, "", 1);
-    budget_end();
     fp4_free(s.end);
     if (status != FP4_OK) {
         fp4_free(s.text.data);
@@ -160,4 +150,57 @@ fp4_status fp4_detokenize(const struct fp4_tokenizer *t, const int32_t *ids, siz
     *text = s.text.data;
     *bytes = s.text.n - 1;
     return FP4_OK;
+}
+
+/* Bytes of the ids' spellings; each id has to be one of the vocabulary. */
+static fp4_status spelled_bytes(const struct fp4_tokenizer *t, const int32_t *ids, size_t n, size_t *total) {
+    *total = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || (size_t)ids[i] >= t->n_vocab)
+            return fp4_fail(FP4_ERR_ARG, "%s: token id %d: the vocabulary has %zu tokens", t->name, (int)ids[i], t->n_vocab);
+        if (!fp4_size_add(*total, t->tokens[ids[i]].length, total))
+            return fp4_fail(FP4_ERR_MEMORY, "%s: %zu tokens make too long a text", t->name, n);
+    }
+    return FP4_OK;
+}
+
+fp4_status fp4_detokenize(const struct fp4_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, char **text, size_t *bytes) {
+    size_t total;
+    *text = NULL;
+    FP4_TRY(spelled_bytes(t, ids, n, &total));
+    budget_begin(t->name, total, 0.005); /* single tokens are decoded by the hundred */
+    fp4_status status = decode(t, ids, n, skip_special, text, bytes);
+    budget_end();
+    return status;
+}
+
+enum { CALLS_BETWEEN_CLOCKS = 16 };
+
+fp4_status fp4_token_texts(const struct fp4_tokenizer *t, const int32_t *ids, size_t n, char **texts, size_t *end) {
+    struct bytes all = {0};
+    size_t total;
+    *texts = NULL;
+    FP4_TRY(spelled_bytes(t, ids, n, &total));
+    budget_begin(t->name, total, 0.25);
+    fp4_status status = bytes_add(&all, "", 0);
+    for (size_t i = 0; i < n && status == FP4_OK; i++) {
+        char *text;
+        size_t bytes;
+        status = i % CALLS_BETWEEN_CLOCKS ? FP4_OK : budget_time();
+        if (status == FP4_OK)
+            status = decode(t, &ids[i], 1, false, &text, &bytes);
+        if (status != FP4_OK)
+            break;
+        status = bytes_add(&all, text, bytes);
+        end[i] = all.n;
+        fp4_free(text);
+    }
+    if (status == FP4_OK)
+        status = bytes_add(&all, "", 1);
+    budget_end();
+    if (status == FP4_OK)
+        *texts = all.data;
+    else
+        fp4_free(all.data);
+    return status;
 }

@@ -26,7 +26,8 @@ static size_t most_of(size_t n) {
 }
 
 static fp4_status too_much(const struct step *step) {
-    return fp4_fail(FP4_ERR_FORMAT, "%s: it makes more than 64 times as much of a text", step->pattern ? pattern_where(step->pattern) : "normalizer");
+    return step->pattern ? fp4_fail(FP4_ERR_FORMAT, "%s: it makes more than 64 times as much of a text", pattern_where(step->pattern))
+                         : fp4_fail(FP4_ERR_FORMAT, "%s: its normalizers make more than 64 times as much of a text", budget_name());
 }
 
 /* Every match replaced. */
@@ -52,18 +53,23 @@ static fp4_status replace_all(const struct step *step, const char *text, size_t 
     return status;
 }
 
+static fp4_status no_form(const char *why) {
+    return fp4_fail(FP4_ERR_ARG, "%s: the text cannot be normalized: %s", budget_name(), why);
+}
+
 /* utf8proc sorts a run of combining marks by exchanging neighbours: the time is quadratic in its length. Real text has a handful. */
 static fp4_status check_marks(const char *text, size_t n) {
-    enum { RUN_LONGEST = 4096 };
-    size_t run = 0;
+    enum { RUN_LONGEST = 4096, EXCHANGES = 1 << 24 };
+    size_t run = 0, exchanges = 0;
     for (size_t i = 0; i < n;) {
         uint32_t code;
         i += utf8_next((const uint8_t *)text + i, n - i, &code);
         run = code >= 0x80 && utf8proc_get_property((utf8proc_int32_t)code)->combining_class ? run + 1 : 0;
-        if (run > RUN_LONGEST)
-            return fp4_fail(FP4_ERR_ARG, "the text cannot be normalized: more than %d combining marks in a row", RUN_LONGEST);
+        exchanges += run;
+        if (run > RUN_LONGEST || exchanges > EXCHANGES + 8 * n)
+            return no_form("too many combining marks in a row");
     }
-    return FP4_OK;
+    return budget_seconds() > 0 ? FP4_OK : no_form("its tokenizer takes too long");
 }
 
 static fp4_status unicode_form(const struct step *step, const char *text, size_t n, struct bytes *out) {
@@ -72,20 +78,21 @@ static fp4_status unicode_form(const struct step *step, const char *text, size_t
         ascii &= (uint8_t)text[i] < 0x80;
     if (ascii)
         return bytes_add(out, text, n); /* every form leaves it as it is */
+    double since = budget_clock();
     FP4_TRY(check_marks(text, n));
     /* UTF8PROC_STABLE: no code points of later versions are touched. */
     int option = UTF8PROC_STABLE | (step->decompose ? UTF8PROC_DECOMPOSE : UTF8PROC_COMPOSE) | (step->compatible ? UTF8PROC_COMPAT : 0);
     utf8proc_ssize_t codes = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, NULL, 0, (utf8proc_option_t)option);
     utf8proc_int32_t *buffer;
     if (codes < 0)
-        return fp4_fail(FP4_ERR_ARG, "the text cannot be normalized: %s", utf8proc_errmsg(codes));
+        return no_form(utf8proc_errmsg(codes));
     FP4_TRY(FP4_NEW(buffer, (size_t)codes + 1)); /* the encoding ends with a zero byte, which may stand in the next code's place */
     codes = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, buffer, codes, (utf8proc_option_t)option);
     if (codes >= 0)
         codes = utf8proc_reencode(buffer, codes, (utf8proc_option_t)option);
-    fp4_status status = codes < 0 ? fp4_fail(FP4_ERR_ARG, "the text cannot be normalized: %s", utf8proc_errmsg(codes))
-                                  : bytes_add(out, (const char *)buffer, (size_t)codes);
+    fp4_status status = codes < 0 ? no_form(utf8proc_errmsg(codes)) : bytes_add(out, (const char *)buffer, (size_t)codes);
     fp4_free(buffer);
+    budget_spend(budget_clock() - since);
     return status;
 }
 

@@ -21,6 +21,9 @@ fp4_status fp4_tokenize(const struct fp4_tokenizer *t, const char *text, size_t 
  * skip_special: control tokens decode to nothing; ids that the vocabulary leaves out always do. The ids are taken for a whole text: a blank
  * that the tokenizer puts in front of each text is taken away again. */
 fp4_status fp4_detokenize(const struct fp4_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, char **text, size_t *bytes);
+/* The bytes of each id by itself, one after the other: those of ids[i] end at end[i] [n] and begin at end[i − 1], or 0. All together take as little time
+ * and memory as one text, whatever the file's decoders ask for. */
+fp4_status fp4_token_texts(const struct fp4_tokenizer *t, const int32_t *ids, size_t n, char **texts, size_t *end);
 /* How many ids the file's own post-processor (or add_bos_token, add_eos_token) puts in front of (behind) a text; *ids: they, the tokenizer's own. */
 size_t fp4_tokenizer_begin(const struct fp4_tokenizer *t, const int32_t **ids);
 size_t fp4_tokenizer_end(const struct fp4_tokenizer *t, const int32_t **ids);
