@@ -121,11 +121,11 @@ static void mcnemar(json_t *in, json_t *out) {
 
 static void cmh(json_t *in, json_t *out) {
     json_t *tables = json_object_get(in, "tables");
-    size_t n = json_array_size(tables), four;
+    size_t n = json_array_size(tables);
     int64_t(*rows)[4] = array(n, sizeof *rows);
     struct fp4_cmh r;
-    for (size_t i = 0; i < n; i++)
-        memcpy(rows[i], integers(json_array_get(tables, i), &four), sizeof rows[i]);
+    for (size_t i = 0; i < 4 * n; i++)
+        rows[i / 4][i % 4] = json_integer_value(json_array_get(json_array_get(tables, i / 4), i % 4));
     must(fp4_cmh(n, (const int64_t(*)[4])rows, num(in, "conf"), &r));
     PUT(r, chi2), PUT(r, p), PUT(r, chi2_cc), PUT(r, p_cc), PUT(r, odds_ratio), PUT_CI(r, ci);
 }
