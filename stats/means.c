@@ -110,8 +110,9 @@ fp4_status fp4_slope(size_t n, const double *x, const double *y, double conf, st
         return fp4_fail(FP4_ERR_ARG, "a regression needs an x that varies");
     double slope = c.xy / c.xx, df = (double)n - 2, residual_squares = 0;
     for (size_t i = 0; i < n; i++) { /* by residuals, not by yy − slope·xy, which cancels for a close fit */
-        double residual = (y[i] - c.mean_y) - slope * (x[i] - c.mean_x);
-        residual_squares += residual * residual;
+        /* Wider, for a residual far below x and y; what the means and the slope are rounded by is orthogonal to it. */
+        long double residual = ((long double)y[i] - c.mean_y) - slope * ((long double)x[i] - c.mean_x);
+        residual_squares += (double)(residual * residual);
     }
     *out = (struct fp4_slope){.slope = slope, .intercept = c.mean_y - slope * c.mean_x, .df = (int64_t)n - 2, .t_slope = NAN, .p_slope = NAN};
     out->residual_sd = sqrt(residual_squares / df);

@@ -331,3 +331,13 @@ Test(stats, impossible_input_is_an_error) {
     cr_assert_eq(fp4_power_proportions_p2((struct fp4_level){0.05, 2, false}, 2, 0.5, 0.99, true, out), FP4_ERR_ARG);
     cr_assert_eq(fp4_power_t((struct fp4_level){0.05, 3, false}, false, 5, 1, 1, out), FP4_ERR_ARG);
 }
+
+/* (2, -3, 1) is orthogonal to (1, 1, 1) and to (0, 1, 3): the residuals of this fit, exactly, 10^10 below y. */
+Test(stats, slope_of_a_nearly_exact_fit) {
+    const double step = 0x1p30 + 1, x[] = {0, step, 3 * step}, y[] = {2, 3 * step - 3, 9 * step + 1};
+    struct fp4_slope s;
+    must(fp4_slope(3, x, y, 0.95, &s));
+    cr_assert_float_eq(s.slope, 3, 1e-15);
+    cr_assert_float_eq(s.residual_sd / sqrt(14), 1, 1e-8);
+    cr_assert_float_eq(s.t_slope / (3 / sqrt(14 / (14.0 / 3 * step * step))), 1, 1e-8);
+}
