@@ -73,7 +73,8 @@ int command_fetch(int argc, char **argv) {
         {"exclude", "PATTERNS", TOOL_STRING, &r.options.exclude, "not the files that match one of these"},
         {"dry-run", NULL, TOOL_FLAG, &r.dry_run, "list the files and their bytes, and fetch nothing"}};
     struct tool_line line = {
-        .name = "fetch", .positional = "ORG/NAME[@REVISION][:FILE]", .min_args = 1, .max_args = 1, .options = options, .n_options = 5,
+        .name = "fetch", .positional = "ORG/NAME[@REVISION][:FILE]", .min_args = 1, .max_args = 1, .options = options,
+        .n_options = sizeof options / sizeof *options,
         .summary = "Brings a checkpoint from a model hub into the cache that Hugging Face's tools use, and prints its path in the last line.",
         .notes = "What a model needs: config.json, tokenizer, and safetensors, else pytorch_model.bin (a repository of GGUF files: one of them). What is there is used; an\n"
                  "interrupted fetch is continued by the same command; a file gets its name when its hash is right.\n"

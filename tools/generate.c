@@ -42,9 +42,7 @@ static fp4_status decode(const struct tool_session *s, const int32_t *ids, size_
 
 static fp4_status show_text(const struct tool_session *s, const int32_t *ids, size_t n) {
     if (!s->tokenizer) {
-        for (size_t i = 0; i < n; i++)
-            printf("%s%d", i ? "," : "", (int)ids[i]);
-        putchar('\n');
+        tool_print_ids(ids, n);
         return FP4_OK;
     }
     char *text;

@@ -186,7 +186,8 @@ int command_info(int argc, char **argv) {
         {"metadata", NULL, TOOL_FLAG, &asked.metadata, "list the metadata of a GGUF file instead of the tensors"},
         {"statistics", NULL, TOOL_FLAG, &asked.statistics, "read the tensors: largest magnitude, root mean square, hash of the fp32 values"},
         {"load", "PLACE", TOOL_STRING, &asked.load, "load the model (memory, file or auto): seconds, and memory at the peak"}};
-    struct tool_line line = {.name = "info", .positional = "FILE", .min_args = 1, .max_args = 1, .options = options, .n_options = 3,
+    struct tool_line line = {.name = "info", .positional = "FILE", .min_args = 1, .max_args = 1, .options = options,
+                             .n_options = sizeof options / sizeof *options,
                              .summary = "Shows what is in a checkpoint: a .safetensors, .gguf or pytorch_model.bin file, or a folder with weights."};
     if (tool_parse(&line, argc, argv, &done) != FP4_OK)
         return tool_error();

@@ -215,3 +215,9 @@ fp4_status tool_print(enum tool_format format, json_t *fields, const char *name,
     json_decref(table);
     return status;
 }
+
+void tool_print_ids(const int32_t *ids, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        printf("%s%d", i ? "," : "", (int)ids[i]);
+    putchar('\n');
+}

@@ -11,12 +11,6 @@ struct request {
     enum tool_format format;
 };
 
-static void print_ids(const struct tool_session *s) {
-    for (size_t i = 0; i < s->n_ids; i++)
-        printf("%s%d", i ? "," : "", (int)s->ids[i]);
-    putchar('\n');
-}
-
 static fp4_status print_table(const struct request *r, const struct tool_session *s) {
     json_t *table = json_array();
     for (size_t i = 0; i < s->n_ids; i++)
@@ -82,7 +76,7 @@ static fp4_status run(const struct request *r, struct tool_session *s) {
         FP4_TRY(put_around(s));
     if (!r->ids_only)
         return print_table(r, s);
-    print_ids(s);
+    tool_print_ids(s->ids, s->n_ids);
     return FP4_OK;
 }
 
@@ -97,7 +91,7 @@ int command_tokenize(int argc, char **argv) {
         {"around", NULL, TOOL_FLAG, &r.around, "with the tokens that the tokenizer puts in front of and behind a text"},
         {"rate", NULL, TOOL_FLAG, &r.rate, "print how fast the text is tokenized on one core, in place of its tokens"},
         {"ids", NULL, TOOL_FLAG, &r.ids_only, "print the ids alone, as --tokens takes them"}};
-    struct tool_line line = {.name = "tokenize", .positional = "[TEXT]", .max_args = 1, .options = options, .n_options = 6,
+    struct tool_line line = {.name = "tokenize", .positional = "[TEXT]", .max_args = 1, .options = options, .n_options = sizeof options / sizeof *options,
                              .summary = "Cuts a text into the tokens of a model. No begin token is added but by --around."};
     if (tool_parse(&line, argc, argv, &done) != FP4_OK)
         return tool_error();

@@ -87,6 +87,8 @@ fp4_status tool_begin_with(struct tool_session *s, int32_t id);
 void tool_close(struct tool_session *s);
 /* Puts the text of each row's "id" into its "text", which stays as it is where the tokenizer lacks the token, and without one. */
 fp4_status tool_add_texts(const struct tool_session *s, json_t *table);
+/* Token ids in a line, as --tokens takes them. */
+void tool_print_ids(const int32_t *ids, size_t n);
 /* The spellings of both operands, as fields. */
 void tool_add_policy(json_t *fields, const struct tool_input *in);
 
