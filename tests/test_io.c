@@ -248,13 +248,16 @@ Test(io, the_writer_refuses_what_cannot_be_read_back) {
     const float x[1] = {0};
     const struct fp4_tensor_out twice[2] = {{"a", FP4_F32, 1, {1}, x}, {"a", FP4_F32, 1, {1}, x}};
     const struct fp4_tensor_out block = {"a", FP4_GGUF_Q8_0, 1, {32}, x}, bad_name = {"\xff", FP4_F32, 1, {1}, x},
-                                huge = {"a", FP4_F32, 2, {SIZE_MAX, 2}, x}, reserved = {"__metadata__", FP4_F32, 1, {1}, x};
+                                huge = {"a", FP4_F32, 2, {SIZE_MAX, 2}, x}, reserved = {"__metadata__", FP4_F32, 1, {1}, x},
+                                deep = {"a", FP4_F32, 5, {1, 1, 1, 1}, NULL};
     char path[64];
     temporary(path, ".safetensors");
     cr_assert_eq(fp4_safetensors_write(path, twice, 2), FP4_ERR_ARG);
     cr_assert_eq(fp4_safetensors_write(path, &block, 1), FP4_ERR_ARG);
     cr_assert_eq(fp4_safetensors_write(path, &bad_name, 1), FP4_ERR_ARG);
     cr_assert_eq(fp4_safetensors_write(path, &huge, 1), FP4_ERR_ARG);
+    cr_assert_eq(fp4_safetensors_write(path, &deep, 1), FP4_ERR_ARG);
+    cr_assert_not_null(strstr(fp4_last_error(), "5 dimensions"));
     cr_assert_eq(fp4_safetensors_write(path, &reserved, 1), FP4_ERR_ARG);
     cr_assert_neq(access(path, F_OK), 0, "nothing is left behind");
     cr_assert_eq(fp4_safetensors_write("/nonexistent/folder/x", twice, 1), FP4_ERR_IO);

@@ -69,8 +69,10 @@ bool io_is_name(const void *bytes, size_t n);
 fp4_status io_json_parse(const char *path, size_t origin, const void *bytes, size_t n, json_t **out);
 /* A whole file, at most `limit` bytes. Integers become reals: transformers writes a model_max_length of 10^30 where a tokenizer has none. */
 fp4_status io_json_file(const char *path, size_t limit, json_t **out);
-/* A document into folder/name, atomically; flags as for json_dumps. json_watch() comes before the document is built: one that is not whole is
- * FP4_ERR_MEMORY. Takes the document. */
+/* A document into a file, atomically; flags as for json_dumps. json_watch() comes before the document is built: one that is not whole, or NULL,
+ * is FP4_ERR_MEMORY. Takes the document. */
+fp4_status io_json_write_to(const char *path, json_t *root, size_t flags);
+/* The same into folder/name. */
 fp4_status io_json_write(const char *folder, const char *name, json_t *root, size_t flags);
 
 #endif

@@ -1,8 +1,6 @@
 /* Writing config.json: the spelling of transformers 4, which 5 reads too. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "lib/base/json.h"
+#include "lib/io/checkpoint.h"
 #include "lib/io/config.h"
 
 /* transformers' name of an element type. */
@@ -93,12 +91,5 @@ fp4_status fp4_config_write(const char *path, const struct fp4_config *c, enum f
     if (!dtype_name(dtype))
         return fp4_fail(FP4_ERR_ARG, "%s: weights of type %s: config.json knows F32, F16 and BF16", path, fp4_dtype_name(dtype));
     json_watch();
-    json_t *root = all_fields(c, dtype);
-    char *text = root && json_whole(path) == FP4_OK ? json_text(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(root);
-    if (!text)
-        return fp4_fail(FP4_ERR_MEMORY, "%s: no memory for its text", path);
-    fp4_status status = fp4_write_file(path, text, strlen(text));
-    free(text);
-    return status;
+    return io_json_write_to(path, all_fields(c, dtype), JSON_INDENT(2) | JSON_REAL_PRECISION(17));
 }

@@ -91,19 +91,31 @@ fp4_status io_encode(const char *name, enum fp4_dtype type, size_t n, const floa
     }
 }
 
-bool io_out_elements(const struct fp4_tensor_out *t, size_t *elements) {
+static fp4_status out_elements(const struct fp4_tensor_out *t, size_t *elements) {
     *elements = 1;
+    if (t->n_dims < 0 || t->n_dims > 4)
+        return fp4_fail(FP4_ERR_ARG, "tensor %s: %d dimensions; 0 to 4 are possible", t->name, t->n_dims);
     for (int i = 0; i < t->n_dims; i++)
         if (!fp4_size_mul(*elements, t->shape[i], elements))
-            return false;
-    return true;
+            return fp4_fail(FP4_ERR_ARG, "tensor %s: its size overflows", t->name);
+    return FP4_OK;
+}
+
+fp4_status io_out_bytes(const struct fp4_tensor_out *t, size_t *bytes) {
+    const struct io_dtype *info = io_dtype_info(t->dtype);
+    FP4_TRY(out_elements(t, bytes));
+    size_t row = t->n_dims ? t->shape[t->n_dims - 1] : 1;
+    if (row % info->block != 0)
+        return fp4_fail(FP4_ERR_ARG, "tensor %s: rows of %zu are not whole blocks of %s", t->name, row, info->name);
+    return fp4_size_mul(*bytes / info->block, info->block_bytes, bytes) ? FP4_OK : fp4_fail(FP4_ERR_ARG, "tensor %s: its size overflows", t->name);
 }
 
 fp4_status io_values_open(struct io_values *v, const struct fp4_tensor_out *tensors, size_t n, fp4_tensor_values get, void *context) {
     size_t most = 0, elements;
     *v = (struct io_values){.get = get, .context = context};
     for (size_t i = 0; i < n; i++) {
-        if (tensors[i].data || !io_out_elements(&tensors[i], &elements) || elements == 0)
+        FP4_TRY(out_elements(&tensors[i], &elements));
+        if (tensors[i].data || elements == 0)
             continue;
         if (!get)
             return fp4_fail(FP4_ERR_ARG, "tensor %s: no data", tensors[i].name);
@@ -124,7 +136,7 @@ fp4_status io_put_tensor(struct fp4_writer *w, struct io_values *v, const struct
     size_t elements = 0;
     if (t->data || bytes == 0)
         return fp4_writer_put(w, t->data, bytes);
-    io_out_elements(t, &elements); /* did not overflow when its bytes were counted */
+    FP4_TRY(out_elements(t, &elements));
     FP4_TRY(v->get(v->context, i, v->x));
     for (size_t first = 0; first < elements; first += CHUNK) {
         size_t n = elements - first < CHUNK ? elements - first : CHUNK;

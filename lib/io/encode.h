@@ -19,7 +19,7 @@ fp4_status io_values_open(struct io_values *v, const struct fp4_tensor_out *tens
 void io_values_close(struct io_values *v);
 /* Tensor i's bytes into the file: its data, or its values when it has none. */
 fp4_status io_put_tensor(struct fp4_writer *w, struct io_values *v, const struct fp4_tensor_out *t, size_t i, size_t bytes);
-/* Elements; false on overflow. */
-bool io_out_elements(const struct fp4_tensor_out *t, size_t *elements);
+/* Bytes in a file. FP4_ERR_ARG: they overflow, there are more than 4 dimensions, or elements that are no whole blocks. */
+fp4_status io_out_bytes(const struct fp4_tensor_out *t, size_t *bytes);
 
 #endif

@@ -152,11 +152,9 @@ static fp4_status type_number(const struct fp4_tensor_out *t, uint32_t *number) 
 }
 
 static fp4_status tensor_bytes(const struct fp4_tensor_out *t, size_t *bytes) {
-    const struct io_dtype *info = io_dtype_info(t->dtype);
-    size_t row = t->n_dims ? t->shape[t->n_dims - 1] : 1;
-    if (t->n_dims < 1 || t->n_dims > 4 || !io_out_elements(t, bytes) || !fp4_size_mul(*bytes / info->block, info->block_bytes, bytes))
-        return fp4_fail(FP4_ERR_ARG, "tensor %s: its size overflows, or it has not 1 to 4 dimensions", t->name);
-    return row % info->block == 0 ? FP4_OK : fp4_fail(FP4_ERR_ARG, "tensor %s: rows of %zu are not whole blocks of %s", t->name, row, info->name);
+    if (t->n_dims < 1)
+        return fp4_fail(FP4_ERR_ARG, "tensor %s: a tensor of no dimensions does not exist in GGUF", t->name);
+    return io_out_bytes(t, bytes);
 }
 
 static size_t padded(size_t n) { return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }

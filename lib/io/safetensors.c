@@ -123,8 +123,10 @@ static fp4_status check_metadata(const char *path, json_t *metadata) {
     json_t *value;
     if (!json_is_object(metadata))
         return fp4_fail(FP4_ERR_FORMAT, "%s: __metadata__ is not an object", path);
-    json_object_foreach(metadata, key, value) if (!json_is_string(value)) return fp4_fail(
-        FP4_ERR_FORMAT, "%s: __metadata__: the value of %s is not a string", path, key);
+    json_object_foreach(metadata, key, value) {
+        if (!json_is_string(value))
+            return fp4_fail(FP4_ERR_FORMAT, "%s: __metadata__: the value of %s is not a string", path, key);
+    }
     return FP4_OK;
 }
 

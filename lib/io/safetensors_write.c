@@ -6,16 +6,9 @@
 #include "lib/io/encode.h"
 
 static fp4_status tensor_bytes(const char *path, const struct fp4_tensor_out *t, size_t *bytes) {
-    const struct io_dtype *info = io_dtype_info(t->dtype);
     if (t->dtype > FP4_BOOL)
-        return fp4_fail(FP4_ERR_ARG, "%s: tensor %s: type %s does not exist in safetensors", path, t->name, info->name);
-    if (t->n_dims < 0 || t->n_dims > 4)
-        return fp4_fail(FP4_ERR_ARG, "%s: tensor %s: %d dimensions", path, t->name, t->n_dims);
-    *bytes = info->block_bytes;
-    for (int i = 0; i < t->n_dims; i++)
-        if (!fp4_size_mul(*bytes, t->shape[i], bytes))
-            return fp4_fail(FP4_ERR_ARG, "%s: tensor %s: its size overflows", path, t->name);
-    return FP4_OK;
+        return fp4_fail(FP4_ERR_ARG, "%s: tensor %s: type %s does not exist in safetensors", path, t->name, fp4_dtype_name(t->dtype));
+    return io_out_bytes(t, bytes);
 }
 
 /* Adds {name: {dtype, shape, data_offsets}}; *end advances. */

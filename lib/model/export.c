@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "lib/base/json.h"
-#include "lib/io/checkpoint.h"
+#include "lib/io/encode.h"
 
 #define DEFAULT_SHARD 5000000000u
 
@@ -65,21 +65,29 @@ struct shards {
     uint64_t bytes;
 };
 
+fp4_status fp4_exporter_tensor(const struct fp4_param *p, const char *name, enum fp4_dtype dtype, struct fp4_tensor_out *out, uint64_t *bytes) {
+    bool matrix = p->rows > 1;
+    size_t own;
+    *out = (struct fp4_tensor_out){.name = name, .dtype = dtype, .n_dims = matrix ? 2 : 1, .shape = {matrix ? p->rows : p->cols, matrix ? p->cols : 0}};
+    FP4_TRY(io_out_bytes(out, &own));
+    *bytes += own;
+    return FP4_OK;
+}
+
 /* As transformers cuts: in order, a new file when the next tensor would not fit. */
 static fp4_status plan_shards(const struct fp4_model *m, const struct fp4_export *o, struct shards *s) {
-    uint64_t limit = o->shard_bytes ? o->shard_bytes : DEFAULT_SHARD, filled = 0, width = o->dtype == FP4_F32 ? 4 : 2;
+    uint64_t limit = o->shard_bytes ? o->shard_bytes : DEFAULT_SHARD, filled = 0;
     FP4_TRY(FP4_NEW(s->tensors, m->n_params));
     FP4_TRY(FP4_NEW(s->end, m->n_params));
     for (size_t i = 0; i < m->n_params; i++) {
-        const struct fp4_param *p = &m->params[i];
-        bool matrix = p->rows > 1;
-        s->tensors[i] = (struct fp4_tensor_out){.name = p->name, .dtype = o->dtype, .n_dims = matrix ? 2 : 1, .shape = {matrix ? p->rows : p->cols, matrix ? p->cols : 0}};
-        if (filled && filled + width * p->elements > limit) {
+        uint64_t own = 0;
+        FP4_TRY(fp4_exporter_tensor(&m->params[i], m->params[i].name, o->dtype, &s->tensors[i], &own));
+        if (filled && filled + own > limit) {
             s->end[s->n++] = i;
             filled = 0;
         }
-        filled += width * p->elements;
-        s->bytes += width * p->elements;
+        filled += own;
+        s->bytes += own;
     }
     s->end[s->n++] = m->n_params;
     return FP4_OK;

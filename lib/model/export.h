@@ -12,6 +12,8 @@ struct fp4_exporter {
     struct fp4_progress bar;
     double done; /* elements */
 };
+/* A parameter under a name of the file's: a matrix or a vector, whose values the exporter gives; its bytes are added to *bytes. */
+fp4_status fp4_exporter_tensor(const struct fp4_param *p, const char *name, enum fp4_dtype dtype, struct fp4_tensor_out *out, uint64_t *bytes);
 fp4_status fp4_exporter_check(const struct fp4_model *m, const struct fp4_export *o);
 fp4_status fp4_exporter_values(void *context, size_t i, float *x);
 

@@ -74,15 +74,6 @@ struct layout {
     float divisors[FP4_ROPE_PAIRS];
 };
 
-static uint64_t bytes_of(enum fp4_dtype t, size_t elements) {
-    switch (t) {
-    case FP4_F32: return 4 * (uint64_t)elements;
-    case FP4_GGUF_Q8_0: return (uint64_t)elements / 32 * 34;
-    case FP4_GGUF_MXFP4: return (uint64_t)elements / 32 * 17;
-    default: return 2 * (uint64_t)elements;
-    }
-}
-
 /* Rotary divisors that are not one factor stand in a tensor of their own. */
 static fp4_status add_divisors(const struct fp4_config *c, struct layout *l) {
     size_t n = c->head_dim / 2;
@@ -116,11 +107,8 @@ static fp4_status lay_out(const struct fp4_model *m, const struct fp4_export *o,
     FP4_TRY(FP4_NEW(l->names, m->n_params));
     for (; l->n < m->n_params; l->n++) {
         const struct fp4_param *p = &m->params[l->n];
-        bool matrix = p->rows > 1;
-        enum fp4_dtype type = type_of(m, l->n, o->dtype);
         fp4_gguf_name(p->name, l->names[l->n], sizeof l->names[0]);
-        l->tensors[l->n] = (struct fp4_tensor_out){.name = l->names[l->n], .dtype = type, .n_dims = matrix ? 2 : 1, .shape = {matrix ? p->rows : p->cols, matrix ? p->cols : 0}};
-        l->bytes += bytes_of(type, p->elements);
+        FP4_TRY(fp4_exporter_tensor(p, l->names[l->n], type_of(m, l->n, o->dtype), &l->tensors[l->n], &l->bytes));
     }
     return add_divisors(&m->config, l);
 }
