@@ -17,6 +17,10 @@ bool hostile_case(const char *kind, size_t i, struct hostile_case *out);
 
 /* Opens the first n bytes as a checkpoint, from guarded memory, and reads everything that opened. */
 fp4_status hostile_open(const char *name, const struct bytes *b, size_t n);
+/* Opens every file of a kind's faults under this name: the status and the message, which begins with the name, are as they should. How many. */
+size_t hostile_table(const char *kind, const char *name);
+/* Opens the file with each of its bytes changed to each of values [n], one at a time; how many are refused. */
+size_t hostile_changes(const char *name, const struct bytes *b, const uint8_t *values, size_t n);
 
 /* The kinds, for hostile_case. */
 bool hostile_gguf(size_t i, struct hostile_case *out);

@@ -1,6 +1,5 @@
 /* The hub from outside: `fp4lab fetch` and models by name on command lines, and Hugging Face's own tools on the same cache. */
 #include <jansson.h>
-#include <limits.h>
 #include <pty.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "experiments/source.h"
 #include "fp4lab/hub.h"
 #include "tests/hub_support.h"
+#include "tests/program.h"
 #include "tests/support.h"
 
 TestSuite(hub_tool, .init = hub_environment, .timeout = 120);
@@ -28,21 +28,9 @@ static int shell(char output[OUTPUT_MAX], const char *command) {
     return WEXITSTATUS(status);
 }
 
-/* build/fp4lab stands beside the folder of the test binaries. */
-static void program_path(char program[PATH_MAX]) {
-    ssize_t n = readlink("/proc/self/exe", program, PATH_MAX - 16);
-    cr_assert_gt(n, 0);
-    program[n] = 0;
-    for (int up = 0; up < 2; up++)
-        *strrchr(program, '/') = 0;
-    strcat(program, "/fp4lab");
-    if (access(program, X_OK) != 0)
-        skip_test("fp4lab fetch", "the program is not built");
-}
-
 static int tool(char output[OUTPUT_MAX], const char *arguments) {
     char program[PATH_MAX], command[PATH_MAX + 512];
-    program_path(program);
+    program_path("fp4lab", program);
     snprintf(command, sizeof command, "'%s' %s 2>&1", program, arguments);
     return shell(output, command);
 }
@@ -152,7 +140,7 @@ Test(hub_tool, progress_on_a_terminal) {
     int terminal, status;
     size_t n = 0;
     hub_use_server(s, root);
-    program_path(program);
+    program_path("fp4lab", program);
     pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
     if (pid < 0)
         skip_test("progress on a terminal", "this machine gives no terminal");
@@ -208,15 +196,21 @@ static void python(char output[OUTPUT_MAX], const char *script) {
     cr_assert_eq(status, 0, "%s", output);
 }
 
-Test(hub_tool, hugging_face_finds_what_is_fetched) {
-    struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64], output[OUTPUT_MAX];
+/* A server, and org/tiny fetched from it; the requests so far. */
+static size_t with_tiny(struct hub_server **s, char root[64], struct fp4_hub_found *found) {
     struct fp4_hub_spec spec;
-    struct fp4_hub_found found;
-    hub_use_server(s, root);
+    *s = hub_server_start(HUB_FINE);
+    hub_use_server(*s, root);
     must(fp4_hub_parse("org/tiny", &spec));
-    must(fp4_hub_fetch(&spec, NULL, &found));
-    size_t requests = hub_server_count(s, "");
+    must(fp4_hub_fetch(&spec, NULL, found));
+    return hub_server_count(*s, "");
+}
+
+Test(hub_tool, hugging_face_finds_what_is_fetched) {
+    struct hub_server *s;
+    char root[64], output[OUTPUT_MAX];
+    struct fp4_hub_found found;
+    size_t requests = with_tiny(&s, root, &found);
     python(output, "print(h.hf_hub_download(\"org/tiny\", \"model.safetensors\", local_files_only=True))\n"
                    "assert isinstance(h.try_to_load_from_cache(\"org/tiny\", \"config.json\"), str)\n"
                    "assert h.try_to_load_from_cache(\"org/tiny\", \"merges.txt\") is not None\n"
@@ -235,14 +229,10 @@ Test(hub_tool, hugging_face_finds_what_is_fetched) {
 }
 
 Test(hub_tool, transformers_reads_what_is_fetched) {
-    struct hub_server *s = hub_server_start(HUB_FINE);
+    struct hub_server *s;
     char root[64], output[OUTPUT_MAX];
-    struct fp4_hub_spec spec;
     struct fp4_hub_found found;
-    hub_use_server(s, root);
-    must(fp4_hub_parse("org/tiny", &spec));
-    must(fp4_hub_fetch(&spec, NULL, &found));
-    size_t requests = hub_server_count(s, "");
+    size_t requests = with_tiny(&s, root, &found);
     python(output, "try:\n    from transformers import AutoConfig\nexcept ImportError:\n    print(\"none\")\n    raise SystemExit\n"
                    "print(AutoConfig.from_pretrained(\"org/tiny\", local_files_only=True).model_type)");
     cr_assert_eq(hub_server_count(s, ""), requests);

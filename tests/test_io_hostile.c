@@ -28,29 +28,11 @@ Test(io_hostile, a_good_file_opens_and_no_truncation_of_it_does) {
 Test(io_hostile, changed_bytes_never_crash) {
     struct bytes b = seed_safetensors(GOOD, 26);
     static const uint8_t values[] = {0, 1, '"', '{', '9', 0x7f, 0x80, 0xff};
-    size_t refused = 0;
-    for (size_t i = 0; i < b.n; i++)
-        for (size_t v = 0; v < sizeof values; v++) {
-            uint8_t keep = b.data[i];
-            b.data[i] = values[v];
-            refused += hostile_open("hostile.safetensors", &b, b.n) != FP4_OK;
-            b.data[i] = keep;
-        }
-    cr_assert_gt(refused, b.n, "most changes of the header are noticed");
+    cr_assert_gt(hostile_changes("hostile.safetensors", &b, values, sizeof values), b.n, "most changes of the header are noticed");
     free(b.data);
 }
 
-Test(io_hostile, table) {
-    struct hostile_case c;
-    size_t i = 0;
-    for (; hostile_case("safetensors", i, &c); i++) {
-        cr_assert_eq(hostile_open("hostile.safetensors", &c.file, c.file.n), c.status, "%s: %s", c.what, fp4_last_error());
-        cr_assert_not_null(strstr(fp4_last_error(), c.message), "%s: %s", c.what, fp4_last_error());
-        cr_assert_eq(strncmp(fp4_last_error(), "hostile.safetensors: ", 21), 0, "%s: %s", c.what, fp4_last_error());
-        free(c.file.data);
-    }
-    cr_assert_gt(i, 0);
-}
+Test(io_hostile, table) { cr_assert_gt(hostile_table("safetensors", "hostile.safetensors"), 0); }
 
 Test(io_hostile, header_lengths) {
     const uint64_t lengths[] = {UINT64_MAX, UINT64_MAX - 7, INT64_MAX, (uint64_t)1 << 32, 100000001, 163};

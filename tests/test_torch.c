@@ -107,17 +107,7 @@ Test(torch, changed_bits_never_crash) {
     free(b.data);
 }
 
-Test(torch, table_of_faults) {
-    struct hostile_case c;
-    size_t i = 0;
-    for (; hostile_case("torch", i, &c); i++) {
-        cr_assert_eq(hostile_open("hostile.bin", &c.file, c.file.n), c.status, "%s: %s", c.what, fp4_last_error());
-        cr_assert_not_null(strstr(fp4_last_error(), c.message), "%s: %s", c.what, fp4_last_error());
-        cr_assert_eq(strncmp(fp4_last_error(), "hostile.bin: ", 13), 0, "%s: %s", c.what, fp4_last_error());
-        free(c.file.data);
-    }
-    cr_assert_gt(i, 100);
-}
+Test(torch, table_of_faults) { cr_assert_gt(hostile_table("torch", "hostile.bin"), 100); }
 
 /* Opcodes repeated until a recursive or quadratic reader would notice. */
 Test(torch, deep_and_long_pickles) {
