@@ -141,10 +141,11 @@ static fp4_status run_rest(struct running *r, void *state) {
     char text[32];
     run_duration(r->seconds, text);
     if (r->n == 0) {
-        fprintf(stderr, "%s: nothing left to run; results are in %s\n", r->experiment->name, r->options->out);
+        fprintf(stderr, "%s: nothing left to run; results are in %s%s\n", r->experiment->name, r->options->out,
+                r->options->save ? "; --save keeps what a run makes, and this one made nothing: name another --out" : "");
         return FP4_OK;
     }
-    fprintf(stderr, "%s: %zu trials to run, about %s\n", r->experiment->name, r->n, text);
+    fprintf(stderr, "%s: %zu trial%s to run, about %s\n", r->experiment->name, r->n, r->n == 1 ? "" : "s", text);
     if (r->experiment->prepare)
         FP4_TRY(r->experiment->prepare(state, r->todo[0]));
     FP4_TRY(write_manifest(r));

@@ -249,8 +249,9 @@ static void one_model(struct facts *f, size_t slot, const char *model) {
         ptq_comparisons(&s);
         ptq_published(&s);
         noise_facts(&s);
-        struct fact n = fact_point(s.tokens, FACT_COUNT), replicates = fact_point((double)s.arms[s.n_arms - 1].n_replicates, FACT_COUNT);
+        struct fact n = fact_point(s.tokens, FACT_COUNT), window = fact_point(trial_number(s.arms[0].trial, "outcome.window"), FACT_COUNT), replicates = fact_point((double)s.arms[s.n_arms - 1].n_replicates, FACT_COUNT);
         facts_number(f, "ptq.tokens", NULL, &n);
+        facts_number(f, "ptq.window", NULL, &window);
         facts_number(f, "ptq.replicates", NULL, &replicates);
     }
     facts_word(f, slot ? "ptq2.text" : "ptq.text", text_label(s.text));
@@ -282,6 +283,7 @@ void facts_ptq(struct facts *f) {
         ptq_published(&none);
         noise_facts(&none);
         facts_absent(f, "ptq.tokens", NULL, "not run");
+        facts_absent(f, "ptq.window", NULL, "not run");
         facts_absent(f, "ptq.replicates", NULL, "not run");
     }
     if (n < 2)

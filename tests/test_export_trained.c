@@ -99,6 +99,7 @@ Test(export_trained, our_reader_gives_them_too) {
     size_t n;
     cr_assert_eq(fp4_tokenize(t, "The frobnicated day", 19, true, &ids, &n), FP4_ERR_ARG);
     cr_assert_not_null(strstr(fp4_last_error(), "\"frobnicated\" is not a word"), "%s", fp4_last_error());
+    cr_assert_not_null(strstr(fp4_last_error(), folder), "the file is named: %s", fp4_last_error());
     fp4_tokenizer_close(t);
     folder_remove(assets);
     fp4_corpus_destroy(c);

@@ -338,6 +338,7 @@ Test(facts, ratio_of_perplexities, .init = make_scratch, .fini = remove_scratch)
     cr_assert_lt(low, rtn / unquantized);
     cr_assert_gt(high, rtn / unquantized);
     cr_assert_float_eq(log(low) + log(high), 2 * log(rtn / unquantized), 1e-9); /* symmetric in the log */
+    cr_assert_eq(value(root, "ptq.window", "value"), 2048);
     cr_assert_gt(value(root, "ptq.rtn_nvfp4.packed", "value"), 0);
     cr_assert_null(json_object_get(json_object_get(root, "numbers"), "ptq.unquantized.packed"), "what is not packed has no packed bytes");
     json_decref(root);
