@@ -111,12 +111,13 @@ double fp4_t_factor(double df, double conf) {
 }
 
 /* P(Z + ncp > t·S), S = √(χ²/df) = exp(u): the trapezoidal rule over u, whose error falls exponentially for an analytic
- * integrand (Trefethen & Weideman 2014). The step resolves the density of u (deviation √(1/2df)) and the normal
- * tail, which falls off around S = ncp/t within 1/ncp or around S = 1 within 1/t; the weights are normalised by their own sum. All terms are positive. */
+ * integrand (Trefethen & Weideman 2014). The step resolves the density of u (deviation √(1/2df)) and the normal tail, which
+ * falls off around S = ncp/t within 1/ncp in u; a t beyond that moves the place but not the width: off the real axis by v
+ * the integrand grows by at most exp((df + ncp²/2)·v²). The weights are normalised by their own sum. All terms are positive. */
 double fp4_noncentral_t(double t, double df, double ncp, bool upper) {
     if (!(df > 0) || isnan(t) || isnan(ncp))
         return NAN;
-    double step = 0.25 * fmin(fmin(1, 1 / sqrt(2 * df)), 1 / fmax(1, fmax(fabs(t), fabs(ncp))));
+    double step = 0.125 * fmin(fmin(1, 1 / sqrt(2 * df)), 1 / fmax(1, fabs(ncp)));
     double sum = 0, weights = 0;
     for (int side = -1; side <= 1; side += 2)
         for (int64_t i = side > 0 ? 0 : 1;; i++) {

@@ -341,3 +341,11 @@ Test(stats, slope_of_a_nearly_exact_fit) {
     cr_assert_float_eq(s.residual_sd / sqrt(14), 1, 1e-8);
     cr_assert_float_eq(s.t_slope / (3 / sqrt(14 / (14.0 / 3 * step * step))), 1, 1e-8);
 }
+
+/* With one degree of freedom and a critical t beyond all bounds, P(T' > t)·t tends to √(2/π)·E max(Z + ncp, 0), and t·tail to 1/π. */
+Test(stats, power_of_two_observations_at_a_tiny_level, .timeout = 30) {
+    const double ncp = sqrt(2), pi = acos(-1), share = sqrt(2 * pi) / 2 * (ncp * (1 - 0.5 * erfc(ncp / sqrt(2))) + exp(-1) / sqrt(2 * pi));
+    double power;
+    must(fp4_power_t((struct fp4_level){1e-10, 2, false}, false, 2, 1, 1, &power));
+    cr_assert_float_eq(power / 1e-10 / share, 1, 1e-9, "%.17g, not %.17g", power / 1e-10, share);
+}
