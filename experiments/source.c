@@ -83,6 +83,13 @@ fp4_status source_next(const char **list, char name[1024]) {
         return fp4_fail(FP4_ERR_ARG, "--model %s: a name is %s; write smollm2, selftrained, the path of a checkpoint or ORG/NAME of a hub", *list, n ? "too long" : "empty");
     memcpy(name, *list, n);
     name[n] = 0;
+    bool plain = true;
+    for (size_t i = 0; i < n; i++)
+        plain = plain && (unsigned char)name[i] >= 0x20 && name[i] != 0x7f;
+    json_t *text = plain ? json_string(name) : NULL; /* NULL: not UTF-8 */
+    if (!text)
+        return fp4_fail(FP4_ERR_ARG, "--model %s: results cannot hold a name with control characters or broken UTF-8; give it another, a link to it will do", name);
+    json_decref(text);
     *list = (*list)[n] ? *list + n + 1 : NULL;
     return FP4_OK;
 }

@@ -117,6 +117,8 @@ Test(experiments, models_are_a_list) {
     succeeds(run("ptq", "--model", both, "--profile", "smoke", "--items", "bible", "--arms", "rtn_nvfp4", "--seeds", "1", "--out", out, NULL), "ptq 2/2 ");
     succeeds(run("tta", "--model", both, "--profile", "smoke", "--items", "3", "--arms", "base", "--out", out, NULL), "tta 2/2 ");
     fails(run("ptq", "--model", ",", "--out", out, NULL), "a name is empty");
+    fails(run("ptq", "--model", "a\xff", "--out", out, NULL), "--model a\\xff: results cannot hold");
+    fails(run("tta", "--model", "a\nb", "--out", out, NULL), "--model a\\x0ab: results cannot hold");
 }
 
 Test(experiments, what_cannot_be_done_is_said_before_the_work) {
