@@ -376,7 +376,8 @@ fp4_status facts_render(const char *template_path, const char *folder, char **te
     r.faults = open_memstream(faults, &n_faults);
     fp4_status s = FP4_OK;
     if (!r.facts)
-        s = fp4_fail(FP4_ERR_FORMAT, "%s:%d: %s", path, error.line, error.text);
+        s = error.line > 0 ? fp4_fail(FP4_ERR_FORMAT, "%s:%d: %s", path, error.line, error.text)
+                           : fp4_fail(FP4_ERR_IO, "%s: cannot be read; facts --results FOLDER --published FILE --out %s makes it", path, folder);
     else if (!r.used || !r.out || !r.faults)
         s = fp4_fail(FP4_ERR_MEMORY, "%s: no memory", template_path);
     else
