@@ -115,6 +115,29 @@ Test(tokenizer_pair, as_opt_has_it) {
     fp4_tokenizer_close(t);
 }
 
+/* A model named by its weights' file has its tokenizer where its configuration is: beside it. */
+Test(tokenizer_pair, beside_weights) {
+    static const char zip[] = "PK\3\4";
+    char folder[FOLDER_MAX];
+    struct fp4_tokenizer *t;
+    const float x[1] = {0};
+    const struct fp4_tensor_out tensor = {"x", FP4_F32, 1, {1}, x};
+    folder_make(folder);
+    must(fp4_safetensors_write(folder_file(folder, "model.safetensors"), &tensor, 1));
+    must(fp4_write_file(folder_file(folder, "pytorch_model.bin"), zip, sizeof zip));
+    cr_assert_eq(fp4_tokenizer_open(folder_file(folder, "model.safetensors"), &t), FP4_ERR_IO);
+    cr_assert_not_null(strstr(fp4_last_error(), "holds no tokenizer"), "%s", fp4_last_error());
+    must(fp4_write_file(folder_file(folder, "vocab.json"), opt_vocab, strlen(opt_vocab)));
+    must(fp4_write_file(folder_file(folder, "merges.txt"), "a b\n", 4));
+    must(fp4_tokenizer_open(folder_file(folder, "model.safetensors"), &t));
+    fp4_tokenizer_close(t);
+    must(fp4_tokenizer_open(folder_file(folder, "pytorch_model.bin"), &t));
+    fp4_tokenizer_close(t);
+    must(fp4_write_file(folder_file(folder, "tokenizer.json"), zip, sizeof zip)); /* no way back to the folder from a file in it */
+    cr_assert_eq(fp4_tokenizer_open(folder_file(folder, "model.safetensors"), &t), FP4_ERR_FORMAT);
+    folder_remove(folder);
+}
+
 Test(tokenizer_pair, what_is_wrong_is_named) {
     static const struct {
         const char *vocab, *merges, *config, *names;

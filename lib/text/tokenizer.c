@@ -53,12 +53,17 @@ static fp4_status parse(const char *name, const uint8_t *data, size_t size, stru
     return is_model(data, size) ? tokenizer_read_model(name, data, size, t) : tokenizer_read_json(name, (const char *)data, size, t);
 }
 
+/* Of a file's path. */
+static void folder_of(const char *path, char folder[4096]) {
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, 4096, "%.*s", slash ? (int)(slash - path + (slash == path)) : 1, slash ? path : ".");
+}
+
 /* What stands beside a tokenizer.model may take its begin token away. */
 static fp4_status read_file(const char *path, struct fp4_tokenizer *t) {
     struct fp4_map map;
-    const char *slash = strrchr(path, '/');
     char folder[4096];
-    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    folder_of(path, folder);
     FP4_TRY(fp4_map_open(path, &map));
     fp4_status status = parse(path, map.data, map.size, t);
     if (status == FP4_OK && is_model(map.data, map.size))
@@ -104,12 +109,31 @@ fp4_status tokenizer_parse(const char *name, const void *data, size_t size, stru
     return tokenizer_finish(parse(name, data, size, t), t, out);
 }
 
+/* safetensors (the length of the header, the header), or the archive of torch.save. */
+static bool is_weights(const uint8_t *data, size_t size) {
+    uint64_t header = 0;
+    for (size_t i = 8; i-- > 0 && size > 8;)
+        header = header << 8 | data[i];
+    return (size > 8 && header <= size - 8 && data[8] == '{') || (size >= 4 && memcmp(data, "PK\3\4", 4) == 0);
+}
+
+/* Weights named by their file have their tokenizer beside them, as their config.json. */
+static fp4_status read_named(const char *path, struct fp4_tokenizer *t) {
+    struct fp4_map map;
+    char folder[4096];
+    FP4_TRY(fp4_map_open(path, &map));
+    bool weights = is_weights(map.data, map.size);
+    fp4_map_close(&map);
+    folder_of(path, folder);
+    return weights ? read_folder(folder, t) : read_file(path, t);
+}
+
 fp4_status fp4_tokenizer_open(const char *path, struct fp4_tokenizer **out) {
     struct stat info;
     struct fp4_tokenizer *t;
     *out = NULL;
     FP4_TRY(tokenizer_create(path, &t));
-    return tokenizer_finish(stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? read_folder(path, t) : read_file(path, t), t, out);
+    return tokenizer_finish(stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? read_folder(path, t) : read_named(path, t), t, out);
 }
 
 void fp4_tokenizer_close(struct fp4_tokenizer *t) {
