@@ -133,8 +133,8 @@ static fp4_status note_inputs(struct train *s, struct run_plan *plan, bool *bibl
     fp4_documents_close(&d);
     if (status != FP4_OK || !s->setup.tokenizer)
         return status;
-    char path[1024], sha256[65];
-    s->setup.tokenizer = !s->options.offline && source_find("smollm2", path, sha256) == FP4_OK;
+    char path[1024];
+    s->setup.tokenizer = !s->options.offline && source_find("smollm2", path) == FP4_OK;
     if (s->setup.tokenizer)
         return fp4_tokenizer_open(path, &s->tokenizer);
     return run_missing(plan, "smollm2", s->options.offline ? "the run was asked to use no downloaded input" : fp4_last_error());
@@ -205,13 +205,13 @@ static fp4_status use_item(struct train *s, const char *item) {
 
 /* The tokenizer of a net that read this item; then the net itself is written beside it. */
 static fp4_status save_tokenizer(const struct train *s, const char *item, const char *folder) {
-    char path[1024], sha256[65];
+    char path[1024];
     struct fp4_corpus *corpus;
     bool found;
     if (!is_generated(item) && !s->tokenizer)
         return fp4_byte_tokenizer_export(folder);
     if (!is_generated(item)) {
-        FP4_TRY(source_find("smollm2", path, sha256));
+        FP4_TRY(source_find("smollm2", path));
         return fp4_tokenizer_export(path, folder, &found);
     }
     FP4_TRY(fp4_corpus_create(SELFTRAIN_CORPUS_SEED, &corpus));

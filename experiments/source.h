@@ -20,9 +20,9 @@ struct source {
     size_t file_bytes;               /* of the weights on disk */
 };
 
-/* Whether the source can be had, without loading it: its path and the SHA-256 of its files go to `sha256` (identity.h; "" for selftrained, whose
- * weights follow from its settings). FP4_ERR_IO: not there; the message says what to do. */
-fp4_status source_find(const char *name, char path[1024], char sha256[65]);
+/* Whether the source can be had, without loading it: its path ("" for selftrained, which is made when it is opened). FP4_ERR_IO: not there; the message
+ * says what to do. */
+fp4_status source_find(const char *name, char path[1024]);
 /* Its configuration; loads nothing. */
 fp4_status source_config(const char *name, struct fp4_config *out);
 /* Its weights as a multiple of SmolLM2-135M's, on which the estimates of time were measured. */
