@@ -47,28 +47,10 @@ fp4_status bench_enter(const struct bench *b) {
     return fp4_cpu_select(b->rung);
 }
 
-/* "model name" of /proc/cpuinfo; "unknown" where there is none. */
-static void cpu_name(char out[128]) {
-    snprintf(out, 128, "unknown");
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    if (!f)
-        return;
-    char line[256];
-    while (fgets(line, sizeof line, f)) {
-        char *value = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
-        if (!value)
-            continue;
-        value += strspn(value, ": \t");
-        snprintf(out, 128, "%.*s", (int)strcspn(value, "\n"), value);
-        break;
-    }
-    fclose(f);
-}
-
 fp4_status bench_machine(int threads, void (*add)(const char *name, const char *value)) {
     char text[128];
     FP4_TRY(fp4_cpu_select(NULL));
-    cpu_name(text);
+    fp4_cpu_name(text);
     add("cpu", text);
     snprintf(text, sizeof text, "%ld", sysconf(_SC_NPROCESSORS_ONLN));
     add("cores", text);

@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,24 +14,6 @@
 #else
 #define COMPILER "gcc " __VERSION__
 #endif
-
-/* "model name" of /proc/cpuinfo; the architecture where it has none. */
-static void cpu_name(char out[128]) {
-    struct utsname u;
-    snprintf(out, 128, "%s", uname(&u) == 0 ? u.machine : "unknown");
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    char line[512];
-    while (f && fgets(line, sizeof line, f)) {
-        char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) == 0 && colon) {
-            colon[strcspn(colon, "\n")] = 0;
-            snprintf(out, 128, "%.120s", colon + 2);
-            break;
-        }
-    }
-    if (f)
-        fclose(f);
-}
 
 /* `git describe` of the tree that holds the program; empty when it is not in one. */
 static void git_describe(char out[128]) {
@@ -57,7 +38,7 @@ static void git_describe(char out[128]) {
 
 static json_t *machine_of(void) {
     char cpu[128], git[128], date[32];
-    cpu_name(cpu);
+    fp4_cpu_name(cpu);
     git_describe(git);
     time_t now = time(NULL);
     struct tm utc;

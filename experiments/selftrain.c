@@ -155,11 +155,8 @@ fp4_status selftrain_find(const struct selftrain_shape *s, char path[1024], bool
     fp4_status status = fp4_sha256_buffer(text, strlen(text), hex);
     free(text);
     FP4_TRY(status);
-    const char *assets = getenv("FP4LAB_ASSETS"), *home = getenv("HOME");
-    int n = assets && *assets ? snprintf(path, 1024, "%s/selftrained-%.16s", assets, hex)
-                              : snprintf(path, 1024, "%s/.cache/fp4lab/selftrained-%.16s", home ? home : ".", hex);
-    if (n < 0 || n >= 1024)
-        return fp4_fail(FP4_ERR_ARG, "FP4LAB_ASSETS: path too long");
+    FP4_TRY(fp4_asset_folder(path, 1024 - 32));
+    snprintf(path + strlen(path), 32, "/selftrained-%.16s", hex);
     /* config.json is written last, each of the two appears whole: a killed training leaves no model behind */
     *there = is_there(path, "config.json") && is_there(path, "model.safetensors");
     return FP4_OK;

@@ -26,7 +26,7 @@ static bool held_out(const struct train_data *d, size_t start) {
     return (double)u < leaky_share;
 }
 
-/* Window i of inputs and targets [n_eval, context] from context + 1 tokens. */
+/* Window i of inputs and targets [windows, context] from context + 1 tokens. */
 static void take_window(size_t context, size_t i, const int32_t *tokens, int32_t *inputs, int32_t *targets) {
     memcpy(inputs + i * context, tokens, sizeof *tokens * context);
     memcpy(targets + i * context, tokens + 1, sizeof *tokens * context);
@@ -174,8 +174,7 @@ void train_data_batch(const struct train_data *d, uint32_t seed, uint32_t step, 
             if (!d->leaky || !held_out(d, start))
                 break;
         }
-        memcpy(inputs + row * d->context, d->train + start, sizeof *inputs * d->context);
-        memcpy(targets + row * d->context, d->train + start + 1, sizeof *targets * d->context);
+        take_window(d->context, row, d->train + start, inputs, targets);
     }
 }
 

@@ -130,6 +130,16 @@ Test(selftrain, learns) {
     fp4_corpus_destroy(c);
 }
 
+/* Without a place for it there is an error, not a model in the current folder. */
+Test(selftrain, a_cache_is_needed) {
+    char folder[1024];
+    bool there;
+    unsetenv("FP4LAB_ASSETS");
+    unsetenv("HOME");
+    cr_assert_eq(selftrain_find(&selftrain_default, folder, &there), FP4_ERR_ARG);
+    cr_assert_not_null(strstr(fp4_last_error(), "FP4LAB_ASSETS"), "%s", fp4_last_error());
+}
+
 /* Of the default model, when an experiment has left it in the cache: well below a bigram, and right on some prompts but not on all. */
 Test(selftrain, default_model_is_worth_experiments) {
     enum { EVAL = 32 };

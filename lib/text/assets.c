@@ -5,11 +5,12 @@
 
 #include "fp4lab/text.h"
 
-/* The cache's folder; false when neither variable is set or it is too long. */
-static bool cache_folder(char *folder, size_t size) {
+fp4_status fp4_asset_folder(char *folder, size_t size) {
     const char *set = getenv("FP4LAB_ASSETS"), *home = getenv("HOME");
-    int n = set && *set ? snprintf(folder, size, "%s", set) : home && *home ? snprintf(folder, size, "%s/.cache/fp4lab", home) : -1;
-    return n >= 0 && (size_t)n < size;
+    if (!(set && *set) && !(home && *home))
+        return fp4_fail(FP4_ERR_ARG, "neither FP4LAB_ASSETS nor HOME is set, so there is no asset cache; set FP4LAB_ASSETS to a folder");
+    int n = set && *set ? snprintf(folder, size, "%s", set) : snprintf(folder, size, "%s/.cache/fp4lab", home);
+    return n >= 0 && (size_t)n < size ? FP4_OK : fp4_fail(FP4_ERR_ARG, "%.60s...: path too long; set FP4LAB_ASSETS to a shorter one", set && *set ? set : home);
 }
 
 static bool there(const char *folder, size_t length, const char *file, char *path, size_t size) {
@@ -35,7 +36,7 @@ static void recorded_reason(const char *cache, const char *file, char *why, size
 fp4_status fp4_asset_find(const char *file, char *path, size_t size) {
     char cache[3500] = "", why[400] = "";
     const char *from = getenv("FP4LAB_ASSETS_FROM");
-    bool have_cache = cache_folder(cache, sizeof cache);
+    bool have_cache = fp4_asset_folder(cache, sizeof cache) == FP4_OK;
     if (size)
         *path = 0;
     if (strchr(file, '/') || !*file || *file == '.')

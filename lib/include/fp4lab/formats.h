@@ -90,11 +90,12 @@ fp4_status fp4_hadamard_undo(size_t n, uint32_t seed, size_t rows, size_t cols, 
 
 /* ---- CPU rungs ---- */
 /* Kernels exist as plain C and for AVX2 and AVX-512; the best that the CPU has is taken, or what FP4LAB_CPU=ref|avx2|avx512
- * names (an unavailable one is an error at start: fp4_cpu_init). */
+ * names (an unavailable one is an error of fp4_cpu_select). */
 enum fp4_cpu_level { FP4_CPU_REF = 0, FP4_CPU_AVX2 = 1, FP4_CPU_AVX512 = 2 };
 enum fp4_cpu_level fp4_cpu_detect(void);  /* what this machine has */
 enum fp4_cpu_level fp4_cpu_level(void);   /* what is used */
 fp4_status fp4_cpu_select(const char *name); /* NULL: from FP4LAB_CPU, else the best */
 const char *fp4_cpu_level_name(enum fp4_cpu_level level);
+void fp4_cpu_name(char out[128]); /* this machine's, as Linux tells it; else its architecture */
 
 #endif

@@ -84,8 +84,9 @@ fp4_status fp4_documents_open(const char *name, struct fp4_documents *out);
 void fp4_documents_close(struct fp4_documents *d);
 /* Pinned sha256 of a named text; NULL when it has none. */
 const char *fp4_documents_pin(const char *name);
-/* $FP4LAB_ASSETS, else ~/.cache/fp4lab; $FP4LAB_ASSETS_FROM (colon-separated folders) is searched after it.
- * Finds FILE; FP4_ERR_IO names the places searched. */
+/* The asset cache: $FP4LAB_ASSETS, else ~/.cache/fp4lab, there or not. */
+fp4_status fp4_asset_folder(char *folder, size_t size);
+/* Finds FILE there, or in one of the colon-separated folders of $FP4LAB_ASSETS_FROM; FP4_ERR_IO names the places searched. */
 fp4_status fp4_asset_find(const char *file, char *path, size_t size);
 
 /* ---- windows over token streams: how a perplexity is counted ----

@@ -2,8 +2,10 @@
 #include "lib/kernels/cpu/kernels.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 static const char *const names[] = {"ref", "avx2", "avx512"};
 static const struct fp4_cpu_kernels *const tables[] = {&fp4_cpu_kernels_ref, &fp4_cpu_kernels_avx2, &fp4_cpu_kernels_avx512};
@@ -19,6 +21,23 @@ enum fp4_cpu_level fp4_cpu_detect(void) {
 }
 
 const char *fp4_cpu_level_name(enum fp4_cpu_level level) { return names[level]; }
+
+void fp4_cpu_name(char out[128]) {
+    struct utsname u;
+    snprintf(out, 128, "%s", uname(&u) == 0 ? u.machine : "unknown");
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    char line[512];
+    while (f && fgets(line, sizeof line, f)) {
+        char *value = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
+        if (!value)
+            continue;
+        value += strspn(value, ": \t");
+        snprintf(out, 128, "%.*s", (int)strcspn(value, "\n"), value);
+        break;
+    }
+    if (f)
+        fclose(f);
+}
 
 fp4_status fp4_cpu_select(const char *name) {
     enum fp4_cpu_level best = fp4_cpu_detect();
