@@ -323,7 +323,7 @@ static double difference(const char *folder, const char *line, double *largest) 
     return most;
 }
 
-enum { MAX_MODELS = 24 };
+enum { MAX_MODELS = 256 };
 struct exported {
     size_t n;
     char name[MAX_MODELS][64], path[MAX_MODELS][256];
@@ -332,8 +332,11 @@ struct exported {
 static void export_one(struct fp4_model *m, const char *name, bool gguf, const char *scratch, struct exported *x) {
     enum fp4_arch arch = fp4_model_config(m)->arch;
     struct fp4_export o = {.dtype = FP4_F32, .shard_bytes = x->n % 4 ? 100000 : 0};
-    if (arch == FP4_ARCH_WRITEUP_D || (gguf && arch != FP4_ARCH_LLAMA) || x->n == MAX_MODELS)
+    const struct fp4_config *c = fp4_model_config(m);
+    bool theirs = arch == FP4_ARCH_LLAMA && !c->attention_bias && !c->mlp_bias && c->rope.kind == FP4_ROPE_DEFAULT; /* transformers' reader of GGUF passes over the rest */
+    if (arch == FP4_ARCH_WRITEUP_D || (gguf && !theirs))
         return;
+    cr_assert_lt(x->n, MAX_MODELS);
     snprintf(x->name[x->n], sizeof x->name[0], "%.60s", name);
     snprintf(x->path[x->n], sizeof x->path[0], "%s/%.60s%s", scratch, name, gguf ? ".gguf" : "");
     must(gguf ? fp4_model_export_gguf(m, x->path[x->n], NULL, &o, NULL) : fp4_model_export(m, x->path[x->n], &o, NULL));

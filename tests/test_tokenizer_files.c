@@ -53,6 +53,21 @@ Test(tokenizer_files, merges_in_order_of_rank) {
     fp4_tokenizer_close(t);
 }
 
+/* The tokenizers library's ids: a byte without a token is the unknown token where the file has one. */
+Test(tokenizer_files, bytes_without_a_token) {
+    static const struct {
+        const char *model, *ids;
+    } cases[] = {{"\"unk_token\":\"<x>\",", "0 5 5 1 5"}, {"\"unk_token\":\"<x>\",\"fuse_unk\":true,", "0 5 1 5"}, {"\"unk_token\":null,", "2"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char json[1000];
+        struct fp4_tokenizer *t;
+        snprintf(json, sizeof json, DOCUMENT("null", "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}", "", "%s" SMALL), cases[i].model);
+        must(open_text(json, &t));
+        ids_are(t, "azzbz", false, cases[i].ids);
+        fp4_tokenizer_close(t);
+    }
+}
+
 Test(tokenizer_files, added_text_is_always_a_token_and_the_longest_wins) {
     struct fp4_tokenizer *t;
     must(open_text(DOCUMENT("null", BYTE_LEVEL,
@@ -93,6 +108,7 @@ Test(tokenizer_files, what_is_not_supported_is_named) {
         {DOCUMENT("null", BYTE_LEVEL, "", "\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]"), FP4_ERR_FORMAT, "id 0 is both"},
         {DOCUMENT("null", BYTE_LEVEL, "", "\"vocab\":{\"a\":0,\"a\":1},\"merges\":[]"), FP4_ERR_FORMAT, "duplicate"},
         {DOCUMENT("null", BYTE_LEVEL, "", "\"byte_fallback\":1," SMALL), FP4_ERR_FORMAT, "byte_fallback"},
+        {DOCUMENT("null", BYTE_LEVEL, "", "\"byte_fallback\":true,\"vocab\":{\"a\":0,\"<0xC4>\":1,\"<0x80>\":2},\"merges\":[]"), FP4_ERR_UNSUPPORTED, "byte_fallback with ByteLevel"},
         {DOCUMENT("null", BYTE_LEVEL, "", "\"dropout\":0.1," SMALL), FP4_ERR_UNSUPPORTED, "dropout"},
         {DOCUMENT("null", BYTE_LEVEL, "", "\"end_of_word_suffix\":\"</w>\"," SMALL), FP4_ERR_UNSUPPORTED, "end_of_word_suffix"},
         {DOCUMENT("null", BYTE_LEVEL, "", "\"unk_token\":\"none\"," SMALL), FP4_ERR_FORMAT, "unk_token"},

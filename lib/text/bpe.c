@@ -111,16 +111,6 @@ static void merge_all(struct encoder *e, uint32_t end) {
 
 /* ---- the symbols that a piece begins as ---- */
 
-static uint32_t byte_symbols(struct encoder *e, size_t start, size_t stop) {
-    uint32_t n = 0;
-    for (size_t i = start; i < stop; i++) {
-        int32_t id = e->t->byte_id[(uint8_t)e->text[i]];
-        if (id >= 0) /* a byte without a token is dropped before merging */
-            e->id[n++] = id;
-    }
-    return n;
-}
-
 /* The tokens <0xNN> of a character; 0 where one is missing. */
 static uint32_t fall_back(const struct fp4_tokenizer *t, const uint8_t *text, size_t length, int32_t *out) {
     for (size_t i = 0; i < length; i++) {
@@ -133,34 +123,62 @@ static uint32_t fall_back(const struct fp4_tokenizer *t, const uint8_t *text, si
 
 /* The unknown token waits until a known character comes: with fuse_unknown one stands for a run, and bytes of a character that
  * falls back are put before it (models/bpe/model.rs of the tokenizers library, merge_word). */
+struct symbols {
+    int32_t *id;
+    uint32_t n;
+    bool waiting;
+};
+
+static void put_known(const struct fp4_tokenizer *t, struct symbols *s, int32_t id) {
+    if (s->waiting)
+        s->id[s->n++] = t->unknown;
+    s->waiting = false;
+    s->id[s->n++] = id;
+}
+
+static void put_unknown(const struct fp4_tokenizer *t, struct symbols *s) {
+    if (t->unknown < 0) /* dropped before merging: its neighbours may merge */
+        return;
+    if (s->waiting && !t->fuse_unknown)
+        s->id[s->n++] = t->unknown;
+    s->waiting = true;
+}
+
+static uint32_t put_last(const struct fp4_tokenizer *t, struct symbols *s) {
+    if (s->waiting)
+        s->id[s->n++] = t->unknown;
+    return s->n;
+}
+
+static uint32_t byte_symbols(struct encoder *e, size_t start, size_t stop) {
+    struct symbols s = {.id = e->id};
+    for (size_t i = start; i < stop; i++) {
+        int32_t id = e->t->byte_id[(uint8_t)e->text[i]];
+        if (id >= 0)
+            put_known(e->t, &s, id);
+        else
+            put_unknown(e->t, &s);
+    }
+    return put_last(e->t, &s);
+}
+
 static uint32_t character_symbols(struct encoder *e, size_t start, size_t stop) {
     const struct fp4_tokenizer *t = e->t;
     const uint8_t *text = (const uint8_t *)e->text;
-    uint32_t n = 0;
-    bool waiting = false;
+    struct symbols s = {.id = e->id};
     for (size_t i = start; i < stop;) {
         uint32_t code;
         size_t length = utf8_next(text + i, stop - i, &code);
         int32_t id = tokenizer_character(t, code);
-        if (id >= 0) {
-            if (waiting)
-                e->id[n++] = t->unknown;
-            waiting = false;
-            e->id[n++] = id;
-        } else {
-            uint32_t bytes = fall_back(t, text + i, length, e->id + n);
-            n += bytes;
-            if (!bytes && t->unknown >= 0) {
-                if (waiting && !t->fuse_unknown)
-                    e->id[n++] = t->unknown;
-                waiting = true;
-            }
-        }
+        uint32_t bytes = id < 0 ? fall_back(t, text + i, length, s.id + s.n) : 0;
+        s.n += bytes;
+        if (id >= 0)
+            put_known(t, &s, id);
+        else if (!bytes)
+            put_unknown(t, &s);
         i += length;
     }
-    if (waiting)
-        e->id[n++] = t->unknown;
-    return n;
+    return put_last(t, &s);
 }
 
 /* A symbol as ids: itself, or a character that is no token and was not merged. */

@@ -193,6 +193,23 @@ static void find_bytes(struct fp4_tokenizer *t) {
     }
 }
 
+/* A byte-level tokenizer whose alphabet has gaps, and bytes to fall back on: the library takes those of the letter's UTF-8, which no file in use means. */
+static fp4_status check_gaps(const struct fp4_tokenizer *t, const char *path) {
+    for (int byte = 0; t->byte_level && t->byte_fallback && byte < 256; byte++) {
+        uint8_t letter[4];
+        size_t n = utf8_put(t->letter[byte], letter);
+        bool all = t->byte_id[byte] < 0;
+        for (size_t i = 0; i < n && all; i++) {
+            char text[8];
+            snprintf(text, sizeof text, "<0x%02X>", (unsigned int)letter[i]);
+            all = tokenizer_find(t, text, 6, true) >= 0;
+        }
+        if (all)
+            return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: model.byte_fallback with ByteLevel and no token for byte %d is not supported", path, byte);
+    }
+    return FP4_OK;
+}
+
 /* ---- merges ---- */
 
 static size_t merge_slot(uint64_t pair, size_t mask) {
@@ -300,6 +317,7 @@ fp4_status tokenizer_build(struct fp4_tokenizer *t, const struct tokenizer_sourc
     FP4_TRY(build_tokens(t, s));
     FP4_TRY(index_tokens(t, s));
     find_bytes(t);
+    FP4_TRY(check_gaps(t, s->path));
     FP4_TRY(build_characters(t, s));
     FP4_TRY(s->scores ? tokenizer_score_merges(t, s) : build_merges(t, s));
     t->cut_spaces = can_cut(t);
