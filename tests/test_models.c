@@ -305,9 +305,10 @@ struct adam_case { const char *name; struct fp4_adamw h; double max_norm; };
 
 static void check_adam_case(struct vectors *v, const struct adam_case *c) {
     size_t n, total;
-    double *p0 = vectors_read(v, "p0", &n), *g = vectors_read(v, "g", &total), norms[64];
+    double *p0 = vectors_read(v, "p0", &n), *g = vectors_read(v, "g", &total), *norms;
     double *reference = vectors_read(v, prefixed(c->name, ".p"), NULL);
     float *p, *m, *grad, *second;
+    must(FP4_NEW(norms, total / n));
     must(FP4_NEW(p, n));
     must(FP4_NEW(m, n));
     must(FP4_NEW(second, n));
@@ -331,6 +332,7 @@ static void check_adam_case(struct vectors *v, const struct adam_case *c) {
     if (c->max_norm > 0)
         vectors_compare(v, prefixed(c->name, ".norm"), norms, total / n, 4);
     fp4_free(p0);
+    fp4_free(norms);
     fp4_free(g);
     fp4_free(reference);
     fp4_free(p);

@@ -138,15 +138,31 @@ static void check_case(struct vectors *v, const struct golden_case *c, size_t T,
     fp4_model_free(m);
 }
 
+/* Codes, scales and values: exact. Two codes a byte, the first in the high half. */
 static void check_bnb_weight(struct vectors *v, size_t N, size_t K, const float *w) {
     struct fp4_quantizer q;
+    struct fp4_qtensor t;
+    size_t blocks;
+    double *codes = vectors_read(v, "bnb_fp4_frozen.W_codes", NULL), *absmax = vectors_read(v, "bnb_fp4_frozen.W_absmax", &blocks);
     float *y, *reference = read_f32(v, "bnb_fp4_frozen.W_hat");
     must(FP4_NEW(y, N * K));
     must(fp4_quantizer_parse("bnbfp4:cuda", &q));
     must(fp4_fake_quantize(&q, N, K, w, y, NULL));
-    for (size_t i = 0; i < N * K; i++)
+    must(fp4_quantize(&q, N, K, w, NULL, &t));
+    cr_assert_eq(t.scale_bytes, blocks * sizeof(float));
+    for (size_t i = 0; i < N * K; i++) {
+        cr_assert_eq(i % 2 ? t.data[i / 2] & 15 : t.data[i / 2] >> 4, (int)codes[i], "bnb_fp4_frozen.W_codes[%zu]", i);
         cr_assert_eq(y[i], reference[i], "bnb_fp4_frozen.W_hat[%zu]: %.9g, reference %.9g", i, (double)y[i], (double)reference[i]);
-    v->used++;
+    }
+    for (size_t i = 0; i < blocks; i++) {
+        float scale;
+        memcpy(&scale, t.scales + i * sizeof scale, sizeof scale);
+        cr_assert_eq(scale, (float)absmax[i], "bnb_fp4_frozen.W_absmax[%zu]", i);
+    }
+    v->used += 3;
+    fp4_qtensor_free(&t);
+    fp4_free(codes);
+    fp4_free(absmax);
     fp4_free(y);
     fp4_free(reference);
 }

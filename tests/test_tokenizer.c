@@ -57,10 +57,10 @@ static void close_all(struct set *s) {
     size_t total = 0;
     for (size_t i = 0; i < s->n; i++) {
         fprintf(stderr, "%s, %s: %zu comparisons\n", s->of[i].name, s->of[i].form, s->of[i].compared);
-        cr_assert_gt(s->of[i].compared, 0, "%s", s->of[i].name);
         total += s->of[i].compared;
         fp4_tokenizer_close(s->of[i].t);
     }
+    cr_assert_gt(total, 0);
     golden_count("tokenizers", total);
     json_decref(s->names);
 }
@@ -220,10 +220,31 @@ static char *joined(const char *raw, size_t bytes, size_t *out_bytes) {
     return out;
 }
 
-static void check_stream(struct set *s, const json_t *stream, const char *text, size_t bytes) {
+/* Whether the text comes back from its ids: not through a Unicode normalizer, nor with bytes that are no letter of a byte-level vocabulary
+ * (README, smollm2). */
+static bool lossless(const char *name, const char *text, size_t n) {
+    char relative[300];
+    snprintf(relative, sizeof relative, "tokenizers/%s/tokenizer.json", name);
+    json_t *root = load_json(golden_file(relative)), *vocab = json_object_get(json_object_get(root, "model"), "vocab");
+    char *normalizer = json_dumps(json_object_get(root, "normalizer"), JSON_ENCODE_ANY), *cut = json_dumps(json_object_get(root, "pre_tokenizer"), JSON_ENCODE_ANY);
+    bool all = !strstr(normalizer, "\"NF"), bytes = strstr(cut, "\"ByteLevel\"") != NULL;
+    unsigned int next = 0x100;
+    for (unsigned int byte = 0; byte < 256 && bytes; byte++) {
+        bool itself = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+        unsigned int letter = itself ? byte : next++;
+        char spelled[3] = {(char)(letter < 0x80 ? letter : 0xC0 | letter >> 6), (char)(letter < 0x80 ? 0 : 0x80 | (letter & 0x3F)), 0};
+        all &= json_object_get(vocab, spelled) || !memchr(text, (int)byte, n);
+    }
+    free(normalizer);
+    free(cut);
+    json_decref(root);
+    return all;
+}
+
+static void check_stream(struct set *s, const char *name, const json_t *stream, const char *text, size_t bytes) {
     char hex[65];
     must(fp4_sha256_buffer(text, bytes, hex));
-    cr_assert_str_eq(hex, json_string_value(json_object_get(stream, "sha256")));
+    cr_assert_str_eq(hex, json_string_value(json_object_get(stream, "sha256")), "%s: the text at hand is another one", name);
     for (size_t i = 0; i < s->n; i++) {
         const json_t *facts = json_object_get(stream, s->of[i].name);
         const struct fp4_tokenizer *t = s->of[i].t;
@@ -244,8 +265,8 @@ static void check_stream(struct set *s, const json_t *stream, const char *text, 
         char *back;
         size_t back_bytes;
         must(fp4_detokenize(t, ids, n, false, &back, &back_bytes));
-        cr_assert_eq(back_bytes, bytes);
-        cr_assert_eq(memcmp(back, text, bytes), 0, "%s: the text does not come back", relative);
+        bool same = back_bytes == bytes && memcmp(back, text, bytes) == 0;
+        cr_assert(same || !lossless(s->of[i].name, text, bytes), "%s: the text does not come back", relative);
         s->of[i].compared += n;
         fp4_free(back);
         fp4_free(ids);
@@ -255,13 +276,17 @@ static void check_stream(struct set *s, const json_t *stream, const char *text, 
 
 Test(tokenizer, streams) {
     struct set s = open_all();
-    json_t *streams = load_json(golden_file("tokenizers/streams.json"));
+    json_t *streams = load_json(golden_file("tokenizers/streams.json")), *stream;
+    const char *name;
     size_t bytes, joined_bytes;
     char *raw, *both;
     wiki(&raw, &bytes);
     both = joined(raw, bytes, &joined_bytes);
-    check_stream(&s, json_object_get(streams, "wiki.raw"), raw, bytes);
-    check_stream(&s, json_object_get(streams, "wiki.joined"), both, joined_bytes);
+    json_object_foreach(streams, name, stream) {
+        bool whole = strcmp(name, "wiki.raw") == 0;
+        cr_assert(whole || strcmp(name, "wiki.joined") == 0, "%s: a stream that the README does not define", name);
+        check_stream(&s, name, stream, whole ? raw : both, whole ? bytes : joined_bytes);
+    }
     free(both);
     fp4_free(raw);
     json_decref(streams);

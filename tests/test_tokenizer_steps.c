@@ -138,6 +138,28 @@ Test(tokenizer_pair, beside_weights) {
     folder_remove(folder);
 }
 
+/* tokenizer_config.json and the older added_tokens.json; the latter's tokens are special where another file names them so. Ids of transformers' GPT2Tokenizer. */
+Test(tokenizer_pair, added_tokens) {
+    struct fp4_tokenizer *t;
+    char folder[FOLDER_MAX];
+    static const char *const files[][2] = {
+        {"vocab.json", opt_vocab},
+        {"merges.txt", "a b\n"},
+        {"tokenizer_config.json", "{\"tokenizer_class\":\"GPT2Tokenizer\",\"bos_token\":\"</s>\",\"eos_token\":\"<i>\",\"unk_token\":\"</s>\",\"added_tokens_decoder\":{\"2\":{\"content\":\"</s>\","
+                                  "\"special\":true},\"14\":{\"content\":\"b a\",\"special\":false,\"normalized\":true,\"rstrip\":true}}}"},
+        {"added_tokens.json", "{\"<i>\":13,\"b a\":14,\"b <\":15}"}};
+    folder_make(folder);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        must(fp4_write_file(folder_file(folder, files[i][0]), files[i][1], strlen(files[i][1])));
+    must(fp4_tokenizer_open(folder, &t));
+    cr_assert_eq(fp4_tokenizer_vocab(t), 16);
+    ids_are(t, "ab a</s><i>b a b <", true, "4,14,2,13,14,15", "special");
+    ids_are(t, "<i>b a  a", false, "9,10,14,4", "plain");
+    cr_assert(fp4_token_is_special(t, 13) && !fp4_token_is_special(t, 14));
+    fp4_tokenizer_close(t);
+    folder_remove(folder);
+}
+
 Test(tokenizer_pair, what_is_wrong_is_named) {
     static const struct {
         const char *vocab, *merges, *config, *names;
@@ -149,6 +171,11 @@ Test(tokenizer_pair, what_is_wrong_is_named) {
                  {"{\"a\":0,\"b\":1}", "ab\n", NULL, "merges.txt: merge 0"},
                  {"{\"a\":0}", "", "{\"bos_token\":\"<s>\",\"add_bos_token\":true}", "\"<s>\" is not in vocab.json"},
                  {"{\"a\":0}", "", "{\"add_bos_token\":true}", "add_bos_token"},
+                 {"{\"a\":0}", "", "{\"tokenizer_class\":\"Qwen2Tokenizer\"}", "tokenizer_class Qwen2Tokenizer"},
+                 {"{\"a\":0}", "", "{\"added_tokens_decoder\":{\"0\":{\"content\":\"b\"}}}", "the id 0 of \"b\""},
+                 {"{\"a\":0}", "", "{\"added_tokens_decoder\":{\"1\":{\"content\":\"a\"}}}", "the id 1 of \"a\""},
+                 {"{\"a\":0}", "", "{\"added_tokens_decoder\":{\"9999\":{\"content\":\"b\"}}}", "the id 9999"},
+                 {"{\"a\":0}", "", "{\"added_tokens_decoder\":{\"x\":{\"content\":\"b\"}}}", "added_tokens_decoder.x"},
                  {"{\"a\":0}", "", "[", "tokenizer_config.json"}};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         struct fp4_tokenizer *t;

@@ -164,20 +164,20 @@ fp4_status tokenizer_parse(const char *name, const void *data, size_t size, stru
 fp4_status tokenizer_read_json(const char *name, const char *data, size_t bytes, struct fp4_tokenizer *t);
 fp4_status tokenizer_read_model(const char *name, const uint8_t *data, size_t bytes, struct fp4_tokenizer *t);
 fp4_status tokenizer_read_gguf(const char *name, const uint8_t *data, size_t bytes, struct fp4_tokenizer *t);
-/* The older form: bytes of vocab.json, merges.txt, and what may stand beside them: tokenizer_config.json and special_tokens_map.json (text NULL:
- * absent). */
+/* The older form: bytes of vocab.json, merges.txt, and what may stand beside them: tokenizer_config.json, special_tokens_map.json and
+ * added_tokens.json (text NULL: absent). */
 struct tokenizer_part {
     const char *text;
     size_t n;
 };
 struct tokenizer_pair {
-    struct tokenizer_part vocab, merges, config, map;
+    struct tokenizer_part vocab, merges, config, map, added;
 };
 fp4_status tokenizer_read_pair(const char *folder, const struct tokenizer_pair *pair, struct fp4_tokenizer *t);
 fp4_status tokenizer_parse_pair(const char *folder, const struct tokenizer_pair *pair, struct fp4_tokenizer **out);
 /* From a folder. */
 fp4_status tokenizer_open_pair(const char *folder, struct fp4_tokenizer *t);
-/* What tokenizer_config.json beside a tokenizer.model says of the begin token. */
+/* What tokenizer_config.json and added_tokens.json beside a tokenizer.model say: of the begin token, and of tokens that it has not. */
 fp4_status tokenizer_open_model_config(const char *folder, struct fp4_tokenizer *t);
 /* An empty tokenizer; the end of making it: *out, or closed after a failure. */
 fp4_status tokenizer_create(const char *name, struct fp4_tokenizer **t);

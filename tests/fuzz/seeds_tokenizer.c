@@ -203,16 +203,17 @@ bool seed_tokenizer_model(size_t i, struct bytes *out, char name[64]) {
     return true;
 }
 
-/* ---- vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json ---- */
+/* ---- vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json, added_tokens.json ---- */
 
 static void put_text(struct bytes *b, const char *text) { put(b, text, strlen(text)); }
 
 bool seed_tokenizer_pair(size_t i, struct bytes *out, char name[64]) {
-    static const char *const beside[][2] = {
+    static const char *const beside[][3] = {
         {"{\"add_bos_token\":true,\"add_prefix_space\":false,\"bos_token\":{\"content\":\"<s>\",\"lstrip\":false,\"rstrip\":true,\"single_word\":false},\"unk_token\":\"<s>\"}",
          "{\"eos_token\":\"<s>\",\"additional_special_tokens\":[\"<s>\"]}"},
-        {"{\"add_prefix_space\":true,\"add_bos_token\":false}", NULL},
-        {NULL, NULL}};
+        {"{\"add_prefix_space\":true,\"add_bos_token\":false}"},
+        {"{\"tokenizer_class\":\"GPT2Tokenizer\",\"added_tokens_decoder\":{\"90\":{\"content\":\"<i>\",\"special\":true,\"lstrip\":true}}}", "{\"eos_token\":\"<j>\"}", "{\"<j>\":91,\"b c\":92}"},
+        {NULL}};
     if (i >= sizeof beside / sizeof *beside)
         return false;
     const char separator = FUZZ_SEPARATOR;
@@ -233,7 +234,7 @@ bool seed_tokenizer_pair(size_t i, struct bytes *out, char name[64]) {
         put_text(out, seed_merges[k]);
         put_text(out, k % 2 ? "\n" : "\r\n");
     }
-    for (int k = 0; k < 2 && beside[i][k]; k++) {
+    for (int k = 0; k < 3 && beside[i][k]; k++) {
         put(out, &separator, 1);
         put_text(out, beside[i][k]);
     }

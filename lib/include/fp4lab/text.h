@@ -8,8 +8,8 @@
 /* ---- tokenizers: BPE over bytes (GPT-2, OPT, Llama 3, SmolLM) or characters (Llama 2, SentencePiece); whole words (WordLevel) ---- */
 struct fp4_tokenizer;
 /* path: a tokenizer.json, a SentencePiece tokenizer.model, a GGUF file, or a folder that holds, looked for in this order, tokenizer.json,
- * tokenizer.model, vocab.json with merges.txt (and tokenizer_config.json, special_tokens_map.json), or one GGUF file; or weights (safetensors,
- * pytorch_model.bin) in such a folder. What the file asks for and is not supported is FP4_ERR_UNSUPPORTED and named. */
+ * tokenizer.model, vocab.json with merges.txt (and tokenizer_config.json, special_tokens_map.json, added_tokens.json), or one GGUF file; or
+ * weights (safetensors, pytorch_model.bin) in such a folder. What the file asks for and is not supported is FP4_ERR_UNSUPPORTED and named. */
 fp4_status fp4_tokenizer_open(const char *path, struct fp4_tokenizer **out);
 void fp4_tokenizer_close(struct fp4_tokenizer *t);
 size_t fp4_tokenizer_vocab(const struct fp4_tokenizer *t);
