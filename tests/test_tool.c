@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "fp4lab/io.h"
+#include "fp4lab/model.h"
 #include "tests/bytes.h"
+#include "tests/folders.h"
 #include "tests/program.h"
 #include "tests/support.h"
 #include "tests/vectors.h"
@@ -62,7 +64,30 @@ static double number(json_t *root, const char *key) {
     return json_number_value(value);
 }
 
-static const char *tiny(void) { return golden_file("models/llama-tiny"); }
+/* Small nets of random weights, made once a test. */
+static char nets[2][FOLDER_MAX];
+
+static const char *net(enum fp4_arch arch) {
+    char *folder = nets[arch == FP4_ARCH_OPT];
+    struct fp4_config c = {.arch = arch, .n_vocab = 515, .n_embd = 64, .n_layer = 2, .n_head = 4, .n_kv_head = arch == FP4_ARCH_OPT ? 4 : 2, .head_dim = 16, .n_ff = 128,
+                           .n_ctx = 64, .norm_eps = 1e-5f, .rope_theta = 1e4, .bos_id = 1, .eos_id = 2, .activation = arch == FP4_ARCH_OPT ? FP4_ACT_RELU : FP4_ACT_SILU};
+    struct fp4_model *m;
+    if (*folder)
+        return folder;
+    must(fp4_model_create(&c, 1, fp4_backend_cpu(), &m));
+    folder_make(folder);
+    must(fp4_model_export(m, folder, &(struct fp4_export){.dtype = FP4_F32}, NULL));
+    fp4_model_free(m);
+    return folder;
+}
+static const char *tiny(void) { return net(FP4_ARCH_LLAMA); }
+
+static void tidy(void) {
+    for (size_t i = 0; i < 2; i++)
+        if (*nets[i])
+            folder_remove(nets[i]);
+}
+TestSuite(tool, .fini = tidy);
 
 /* ---- help and errors ---- */
 
@@ -128,7 +153,7 @@ Test(tool, wrong_command_lines) {
     fails(tool("export", "--model", model, "--to", "/tmp/fp4lab-x", "--dtype", "q8_0", NULL), "a folder holds F32, F16 or BF16");
     fails(tool("export", "--model", model, "--to", model, NULL), "--force");
     fails(tool("export", "--model", model, "--to", "/tmp/fp4lab-x.gguf", NULL), "tokenizer.json");
-    fails(tool("export", "--model", golden_file("models/opt-tiny"), "--to", "/tmp/fp4lab-x.gguf", "--no-tokenizer", NULL), "llama.cpp has no architecture for OPT");
+    fails(tool("export", "--model", net(FP4_ARCH_OPT), "--to", "/tmp/fp4lab-x.gguf", "--no-tokenizer", NULL), "llama.cpp has no architecture for OPT");
 }
 
 static void copy_file(const char *from, const char *to, size_t limit) {
