@@ -183,6 +183,7 @@ static void warn(void *context, const char *message) {
 int run_main(const struct run_experiment *e, int argc, char **argv) {
     struct run_options options;
     char folder[64];
+    fp4_hold_standard_files();
     enum run_action action = run_options_parse(e, argc, argv, &options, folder);
     if (action != RUN_GO)
         return action == RUN_EXIT_OK && written(e->name) ? 0 : 2;

@@ -126,6 +126,7 @@ int main(int argc, char **argv) {
                                           {"version", 0, 0, 'v'},
                                           {0, 0, 0, 0}};
     struct options o = {0};
+    fp4_hold_standard_files();
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
         switch (c) {

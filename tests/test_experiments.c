@@ -142,6 +142,21 @@ Test(experiments, wrong_command_lines_are_one_line) {
     fails(run("tta", "--seed", "2147483648", NULL), "--seed 2147483648"); /* a line of results could not hold it */
 }
 
+/* As a daemon may start it: what is said must not go into the results, whose file would take the number of standard error. */
+Test(experiments, closed_standard_files_do_no_harm) {
+    char program[PATH_MAX], command[2 * PATH_MAX], *text;
+    program_path("train", program);
+    snprintf(command, sizeof command, "'%s' --profile smoke --items generated --arms unigram --out '%s' 2>&-", program, folder);
+    cr_assert_eq(system(command), 0);
+    must(fp4_read_file(folder_file(folder, "train.jsonl"), 1 << 20, &text, NULL));
+    for (char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        json_t *o = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+        cr_assert_not_null(o, "%s", line);
+        json_decref(o);
+    }
+    fp4_free(text);
+}
+
 Test(experiments, a_full_disk_is_an_error) {
     static const char *const lines[][2] = {{"tta", "--help"}, {"ptq", "--list-arms"}, {"train", "--version"}, {"train", "--dry-run"}, {"facts", "--help"}};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {

@@ -59,6 +59,7 @@ static int finish(int status) {
 
 int main(int argc, char **argv) {
     const char *name = argc > 1 ? argv[1] : NULL;
+    fp4_hold_standard_files();
     if (name && (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0))
         return finish(help());
     if (name && strcmp(name, "--version") == 0) {

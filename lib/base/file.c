@@ -8,6 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+void fp4_hold_standard_files(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+            return; /* takes the lowest number that is free: this one */
+}
+
 fp4_status fp4_map_open(const char *path, struct fp4_map *out) {
     *out = (struct fp4_map){0};
     /* O_NONBLOCK: a pipe must be refused, not waited for. */

@@ -153,6 +153,9 @@ void fp4_writer_abandon(struct fp4_writer *w);
 fp4_status fp4_disk_room(const char *folder, uint64_t bytes);
 /* mkdir -p. */
 fp4_status fp4_make_dirs(const char *path);
+/* For the start of a program: standard input, output or error that the caller has closed becomes a file that can be neither read nor written, so that no
+ * file which the program opens takes its number, and with it the program's messages. */
+void fp4_hold_standard_files(void);
 
 /* ---- progress: stderr, only when it is a terminal ---- */
 
