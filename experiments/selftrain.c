@@ -165,7 +165,11 @@ fp4_status selftrain_find(const struct selftrain_shape *s, char path[1024], bool
 fp4_status selftrain_folder_of(const struct selftrain_shape *s, const struct fp4_corpus *corpus, char path[1024]) {
     bool there;
     FP4_TRY(selftrain_find(s, path, &there));
-    return there ? FP4_OK : train_and_save(s, corpus, path);
+    if (there)
+        return FP4_OK;
+    if (fp4_make_dirs(path) != FP4_OK || access(path, W_OK) != 0) /* known before it is trained */
+        return fp4_fail(FP4_ERR_IO, "%s: the self-trained model cannot be kept there; set FP4LAB_ASSETS to a folder that can be written", path);
+    return train_and_save(s, corpus, path);
 }
 
 fp4_status selftrain_folder(const struct fp4_corpus *corpus, char path[1024]) { return selftrain_folder_of(&selftrain_default, corpus, path); }

@@ -128,6 +128,10 @@ Test(experiments, what_cannot_be_done_is_said_before_the_work) {
     fails(run("ptq", "--model", "selftrained", "--items", "bible", "--out", out, NULL), "no trial has this --model, --arms and --items together");
     fails(run("ptq", "--model", "smollm2", "--offline", "--out", out, NULL), "leave out --offline");
     cr_assert_neq(access(out, F_OK), 0, "nothing was begun");
+    cr_assert_eq(setenv("FP4LAB_ASSETS", "/proc/none", 1), 0);
+    struct outcome o = run("ptq", "--profile", "smoke", "--arms", "unquantized", "--seeds", "1", "--out", out, NULL);
+    cr_assert(o.status == 2 && strstr(o.err, "set FP4LAB_ASSETS") && !strstr(o.err, "trained the small model"), "%s", o.err);
+    outcome_free(o);
 }
 
 Test(experiments, wrong_command_lines_are_one_line) {
