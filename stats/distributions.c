@@ -87,11 +87,17 @@ double fp4_t_quantile(double df, double p, bool upper) {
     if (p == 0.5)
         return 0;
     bool positive = upper == (p < 0.5);
-    double w, rest, tail = p < 0.5 ? p : 1 - p;
+    double w, rest, tail = p < 0.5 ? p : 1 - p, half = 0.5 * df;
+    /* Far out, where w may underflow, the first term of the series is all of it: 2·tail = w^half/(half·B(half, ½)). */
+    double log_w = (log(2 * tail) + log(half) + lbeta(half, 0.5)) / half;
+    if (log_w < -100) {
+        double t = sqrt(df) * exp(-0.5 * log_w);
+        return positive ? t : -t;
+    }
     if (tail > 0.25) { /* 2·tail is near 1: 1 − 2·tail is exact there and has the digits */
-        beta_solve(0.5, 0.5 * df, 1 - 2 * tail, false, &rest, &w);
+        beta_solve(0.5, half, 1 - 2 * tail, false, &rest, &w);
     } else {
-        beta_solve(0.5 * df, 0.5, 2 * tail, false, &w, &rest);
+        beta_solve(half, 0.5, 2 * tail, false, &w, &rest);
     }
     double t = sqrt(df) * sqrt(rest / w);
     return positive ? t : -t;

@@ -34,6 +34,7 @@ Test(stats, quantiles_invert_their_distributions) {
             cr_assert(t == -fp4_t_quantile(df[j], p[i], false), "symmetry at p %g, df %g", p[i], df[j]);
         }
     near(fp4_t_quantile(2, 1e-300, true), sqrt(0.5) * 1e150, 1e-12, "t with df 2 has a closed form"); /* t ≈ 1/√(2p) */
+    near(fp4_t_quantile(1, 1e-300, true), 1e300 / acos(-1), 1e-12, "t with df 1 has a closed form"); /* t ≈ 1/(πp) */
     near(fp4_beta_quantile(3, 1, 1e-30, false), 1e-10, 1e-13, "beta(a, 1)");
     near(fp4_beta_quantile(1, 5, 1e-30, false), 2e-31, 1e-13, "beta(1, b)");
     near(fp4_chi2_quantile(2, 1e-200, true), 400 * log(10), 1e-13, "chi2 with df 2");
