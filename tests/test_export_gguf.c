@@ -69,6 +69,9 @@ Test(export_gguf, the_model_comes_back) {
         const char *path = folder_file(folder, "x.gguf"), *again = folder_file(folder, "y.gguf");
         must(fp4_model_export_gguf(m, path, NULL, &(struct fp4_export){.dtype = FP4_F32}, NULL));
         must(fp4_model_load(path, fp4_backend_cpu(), &back));
+        struct fp4_tokenizer *none;
+        cr_assert_neq(fp4_tokenizer_open(path, &none), FP4_OK);
+        cr_assert_not_null(strstr(fp4_last_error(), "holds no tokenizer"), "%s", fp4_last_error());
         params_equal(m, back);
         logits_of(m, want);
         logits_of(back, got);

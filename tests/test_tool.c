@@ -122,6 +122,7 @@ Test(tool, wrong_command_lines) {
     fails(tool("info", model, "--threads", "-3", NULL), "--threads -3");
     fails(tool("info", model, "--threads", "many", NULL), "--threads many");
     fails(tool("logits", "--tokens", "1", NULL), "--model is missing");
+    fails(tool("logits", "--model", "", "--tokens", "1", NULL), "--model: the name is empty");
     fails(tool("logits", "--model", model, NULL), "--tokens");
     fails(tool("logits", "--model", model, "--tokens", "1", "--prompt", "a", NULL), "give the input once");
     fails(tool("logits", "--model", model, "--tokens", "1,two", NULL), "\"two\" is not a token id");

@@ -53,7 +53,11 @@ static fp4_status read_number(const char *name, const char *text, double *out) {
 
 static fp4_status set_option(const struct tool_option *o, const char *text) {
     switch (o->kind) {
-    case TOOL_STRING: *(const char **)o->target = text; return FP4_OK;
+    case TOOL_STRING:
+        if (!*text && (strcmp(o->argument, "PATH") == 0 || strcmp(o->argument, "FILE") == 0))
+            return fp4_fail(FP4_ERR_ARG, "--%s: the name is empty", o->name);
+        *(const char **)o->target = text;
+        return FP4_OK;
     case TOOL_FLAG: *(bool *)o->target = true; return FP4_OK;
     case TOOL_COUNT: return read_count(o->name, text, o->target);
     case TOOL_NUMBER: return read_number(o->name, text, o->target);

@@ -108,6 +108,8 @@ static fp4_status read_source(const struct fp4_checkpoint *c, struct tokenizer_s
     const struct fp4_meta *tokens = fp4_gguf_meta_find(c, "tokenizer.ggml.tokens"), *types = fp4_gguf_meta_find(c, "tokenizer.ggml.token_type");
     const char *model = meta_name(c, "tokenizer.ggml.model");
     bool pieces = strcmp(model, "llama") == 0, begins = pieces;
+    if (!fp4_gguf_meta_find(c, "tokenizer.ggml.model"))
+        return fp4_fail(FP4_ERR_FORMAT, "%s: holds no tokenizer (tokenizer.ggml.model); take a file that has one, or give token ids", s->path);
     if (!pieces && strcmp(model, "gpt2") != 0)
         return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: tokenizer.ggml.model %s is not supported; gpt2 and llama are", s->path, model);
     if (!tokens || tokens->kind != FP4_META_ARRAY)
