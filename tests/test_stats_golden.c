@@ -407,8 +407,10 @@ static bool agrees(json_t *got, json_t *golden, double relative, double absolute
                 return false;
         return true;
     }
-    if (json_is_boolean(golden) || json_is_integer(got))
+    if (json_is_boolean(golden))
         return json_equal(got, golden);
+    if (json_is_integer(got)) /* exact, however it is written: 9 or 9.0 */
+        return json_is_number(golden) && json_number_value(golden) == (double)json_integer_value(got);
     double v = json_number_value(got), g = json_number_value(golden);
     return json_is_number(got) && json_is_number(golden) && fabs(v - g) <= relative * fabs(g) + absolute;
 }
