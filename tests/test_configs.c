@@ -209,6 +209,31 @@ Test(configs, padding) {
     }
 }
 
+/* transformers' defaults; null is none; a default that is no token of a small vocabulary is none either. */
+Test(configs, begin_and_end_tokens) {
+    struct fp4_config c;
+    const struct { const char *text; int bos, eos; } cases[] = {
+        {"{" LLAMA "}", 1, 2}, {"{" LLAMA ",\"bos_token_id\":null,\"eos_token_id\":[]}", -1, 2}, {"{" LLAMA ",\"bos_token_id\":5,\"eos_token_id\":[7,8]}", 5, 7},
+        {"{" OPT "}", 2, 2}, {"{" OPT ",\"bos_token_id\":null,\"eos_token_id\":null}", -1, -1},
+        {"{\"model_type\":\"llama\",\"intermediate_size\":4,\"vocab_size\":2,\"hidden_size\":8,\"num_hidden_layers\":1,\"num_attention_heads\":2}", 1, -1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        must(io_config_parse("config.json", cases[i].text, strlen(cases[i].text), &c));
+        cr_assert(c.bos_id == cases[i].bos && c.eos_id == cases[i].eos, "%s: %d, %d", cases[i].text, c.bos_id, c.eos_id);
+    }
+}
+
+/* A file with both spellings: transformers takes rope_scaling, and without a rope_theta of its own the outer one. */
+Test(configs, both_spellings_of_rotation) {
+    struct fp4_config c;
+    const char *same = "{" LLAMA ",\"rope_theta\":5e5,\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},"
+                       "\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":2.0,\"rope_theta\":5e5}}";
+    must(io_config_parse("config.json", same, strlen(same), &c));
+    cr_assert(c.rope.kind == FP4_ROPE_LINEAR && c.rope.factor == 2 && c.rope_theta == 5e5);
+    parse(LLAMA, "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":4}", FP4_ERR_UNSUPPORTED, "rope_parameters");
+    parse(LLAMA, "\"rope_scaling\":{\"type\":\"default\"},\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":4}", FP4_ERR_UNSUPPORTED, "rope_scaling");
+    parse(LLAMA, "\"rope_scaling\":{\"type\":\"default\"},\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":2e4}", FP4_ERR_UNSUPPORTED, "contradict");
+}
+
 /* ---- written and read back ---- */
 
 static void check_round_trip(const char *folder, const struct published *p) {

@@ -41,10 +41,12 @@ fp4_status field_bool(const struct fields *f, const char *name, bool *out) {
 }
 
 fp4_status field_id(const struct fields *f, const char *name, int *out) {
-    json_t *value = field(f, name);
+    json_t *value = json_object_get(f->root, name);
     if (json_is_array(value))
         value = json_array_get(value, 0);
-    if (!value)
+    if (json_is_null(value))
+        *out = -1;
+    if (!value || json_is_null(value))
         return FP4_OK;
     if (!json_is_integer(value) || json_integer_value(value) < -1 || json_integer_value(value) > INT32_MAX)
         return field_wrong(f, name, "a token id");

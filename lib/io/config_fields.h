@@ -14,7 +14,7 @@ json_t *field(const struct fields *f, const char *name); /* NULL: absent or null
 fp4_status field_size(const struct fields *f, const char *name, bool required, size_t *out);
 fp4_status field_number(const struct fields *f, const char *name, double *out);
 fp4_status field_bool(const struct fields *f, const char *name, bool *out);
-/* A token id; of a list of them the first. */
+/* A token id; of a list of them the first; null is none, −1. */
 fp4_status field_id(const struct fields *f, const char *name, int *out);
 fp4_status field_wrong(const struct fields *f, const char *name, const char *wanted);
 /* FP4_ERR_UNSUPPORTED with the field and its value. */

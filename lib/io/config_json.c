@@ -33,8 +33,6 @@ static fp4_status read_scaling(const struct fields *f, const char *name, struct 
     FP4_TRY(field_number(&rope, "rope_theta", &out->rope_theta));
     if (!type || same(kind, "default"))
         return FP4_OK;
-    if (out->rope.kind != FP4_ROPE_DEFAULT) /* both spellings, and both scale */
-        return field_unsupported(f, name, value);
     if (!same(kind, "linear") && !same(kind, "llama3"))
         return field_unsupported(f, name, value);
     out->rope.kind = same(kind, "linear") ? FP4_ROPE_LINEAR : FP4_ROPE_LLAMA3;
@@ -48,10 +46,21 @@ static fp4_status read_scaling(const struct fields *f, const char *name, struct 
     return FP4_OK;
 }
 
+/* Where a file has both spellings, transformers takes rope_scaling and passes over the other: that they say the same is not left to chance. */
 static fp4_status read_rope(const struct fields *f, struct fp4_config *out) {
     FP4_TRY(field_number(f, "rope_theta", &out->rope_theta));
-    FP4_TRY(read_scaling(f, "rope_scaling", out));
-    return read_scaling(f, "rope_parameters", out);
+    struct fp4_config older = *out;
+    FP4_TRY(read_scaling(f, "rope_scaling", &older));
+    FP4_TRY(read_scaling(f, "rope_parameters", out));
+    if (!field(f, "rope_scaling"))
+        return FP4_OK;
+    const struct fp4_rope *a = &older.rope, *b = &out->rope;
+    bool same_rope = older.rope_theta == out->rope_theta && a->kind == b->kind && a->factor == b->factor && a->low_freq_factor == b->low_freq_factor &&
+                     a->high_freq_factor == b->high_freq_factor && a->original_ctx == b->original_ctx;
+    if (field(f, "rope_parameters") && !same_rope)
+        return fp4_fail(FP4_ERR_UNSUPPORTED, "%s: rope_scaling and rope_parameters contradict each other, which is not supported", f->path);
+    *out = older;
+    return FP4_OK;
 }
 
 /* ---- families ---- */
@@ -81,6 +90,10 @@ static fp4_status read_common(const struct fields *f, struct fp4_config *out) {
     FP4_TRY(field_size(f, "max_position_embeddings", false, &out->n_ctx));
     FP4_TRY(field_bool(f, "tie_word_embeddings", &out->tied_head));
     FP4_TRY(field_number(f, "attention_dropout", &out->attention_dropout));
+    int *const ids[] = {&out->bos_id, &out->eos_id};
+    for (size_t i = 0; i < 2; i++)
+        if (*ids[i] >= 0 && (size_t)*ids[i] >= out->n_vocab) /* a default */
+            *ids[i] = -1;
     FP4_TRY(field_id(f, "bos_token_id", &out->bos_id));
     FP4_TRY(field_id(f, "eos_token_id", &out->eos_id));
     FP4_TRY(field_bool(f, "add_bos_token", &out->add_bos));
@@ -176,6 +189,10 @@ fp4_status config_read_fields(const struct fields *f, struct fp4_config *out) {
         out->bos_id = out->eos_id = 2;
         out->rope_theta = 0;
         out->tied_head = true;
+    }
+    if (out->arch == FP4_ARCH_LLAMA) {
+        out->bos_id = 1;
+        out->eos_id = 2;
     }
     if (mistral)
         out->n_ctx = 131072;
