@@ -20,7 +20,6 @@ struct tta_arm {
 };
 extern const struct tta_arm tta_arms[];
 extern const size_t tta_n_arms;
-const struct tta_arm *tta_arm_find(const char *name); /* NULL: none */
 fp4_status tta_arm_policy(const struct tta_arm *arm, struct fp4_policy *out);
 
 /* ---- the loaded model: tta_model.c ---- */
@@ -65,7 +64,6 @@ struct tta_state {
     char matched_model[1024];   /* whose adapted entropies are remembered: */
     double matched[2][FP4_CORPUS_TASKS + 1]; /* [lr 1e-4, other][item]; NaN: not known yet */
 };
-void tta_forget(struct tta_state *s, const char *model); /* entropies remembered for another model */
 /* Everything that determines the outcome. New reference, NULL when out of memory. */
 json_t *tta_config(const struct tta_work *w, const char *model);
 fp4_status tta_trial(void *state, const struct run_trial *t, json_t *outcome, json_t *time);

@@ -1,8 +1,6 @@
 /* Arms of the adaptation experiment. */
 #include "experiments/tta.h"
 
-#include <string.h>
-
 #define CANONICAL                                                                                                                \
     {                                                                                                                            \
         [FP4_FWD_X] = "nvfp4:te", [FP4_FWD_W] = "nvfp4:te,2d", [FP4_DGRAD_DY] = "nvfp4:te,sr", [FP4_DGRAD_W] = "nvfp4:te,2d",    \
@@ -30,13 +28,6 @@ const struct tta_arm tta_arms[] = {
       [FP4_WGRAD_X] = "tta_v2,sr"}, true, true, true},
 };
 const size_t tta_n_arms = sizeof tta_arms / sizeof *tta_arms;
-
-const struct tta_arm *tta_arm_find(const char *name) {
-    for (size_t i = 0; i < tta_n_arms; i++)
-        if (strcmp(tta_arms[i].name, name) == 0)
-            return &tta_arms[i];
-    return NULL;
-}
 
 fp4_status tta_arm_policy(const struct tta_arm *arm, struct fp4_policy *out) {
     *out = (struct fp4_policy){0};

@@ -86,7 +86,8 @@ static fp4_status adapt(struct tta_state *s, const struct tta_work *w, uint32_t 
     return fp4_adapt(s->model.source.model, s->model.optimizer, tokens->prompt, tokens->n_prompt, &o, trace);
 }
 
-void tta_forget(struct tta_state *s, const char *model) {
+/* What is remembered holds for one model. */
+static void forget_others(struct tta_state *s, const char *model) {
     if (strcmp(s->matched_model, model) == 0)
         return;
     snprintf(s->matched_model, sizeof s->matched_model, "%s", model);
@@ -242,7 +243,7 @@ fp4_status tta_trial(void *state, const struct run_trial *t, json_t *outcome, js
     struct tokens tokens = {0};
     struct fp4_policy policy;
     FP4_TRY(tta_model_use(&s->model, t->model, w->arm->untied, &s->options.load));
-    tta_forget(s, t->model);
+    forget_others(s, t->model);
     FP4_TRY(tta_arm_policy(w->arm, &policy));
     fp4_model_set_policy(s->model.source.model, &policy, w->arm->head);
     fp4_model_set_pass(s->model.source.model, &(struct fp4_pass){.seed = (uint32_t)t->seed});

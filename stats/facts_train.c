@@ -16,11 +16,11 @@ const struct arm_label TRAIN_ARMS[] = {{"bf16", "BF16", 1},
 static const char *const ITEMS[] = {"bible", "generated", "bible_leaky"};
 enum { N_ITEMS = 3, MAX_POINTS = 512 };
 
-bool train_is_baseline(const char *arm) {
+static bool is_baseline(const char *arm) {
     return !strcmp(arm, "bigram") || !strcmp(arm, "unigram");
 }
 
-const char *train_data_label(const char *item) {
+static const char *data_label(const char *item) {
     return !strcmp(item, "bible") ? "the King James Bible, split by documents"
            : !strcmp(item, "bible_leaky") ? "the King James Bible, split as published" : !strcmp(item, "generated") ? "the generated corpus" : item;
 }
@@ -115,10 +115,10 @@ static void cost_cells(struct train_section *s, const struct train_arm *a) {
                         fact_point(trial_number(a->trial[0], "outcome.n_params"), FACT_COUNT), fact_point(a->seconds, FACT_SECONDS),
                         fact_point(a->tokens_per_second, FACT_COUNT), fact_point(a->peak, FACT_BYTES)};
     for (int i = 0; i < 5; i++) {
-        if (isfinite(v[i].value) && (i == 2 || !train_is_baseline(a->name)))
+        if (isfinite(v[i].value) && (i == 2 || !is_baseline(a->name)))
             table_fact(s->f, facts_key(key, "train.%s.%s.%s", s->item, a->name, names[i]), &v[i]);
         else
-            table_cell(s->f, train_is_baseline(a->name) ? "counts only" : "not recorded");
+            table_cell(s->f, is_baseline(a->name) ? "counts only" : "not recorded");
     }
 }
 
@@ -128,8 +128,8 @@ static void gap_cell(struct train_section *s, const struct train_arm *a) {
     const char *reference = strstr(a->name, "_nopos") ? "bf16_nopos" : "bf16";
     size_t n = train_pairs(a, train_find(s, reference), offsetof(struct train_arm, loss), d);
     struct fact v = fact_mean(d, n, FACT_DELTA, "paired by seed, t");
-    if (!strcmp(a->name, reference) || train_is_baseline(a->name))
-        table_cell(s->f, train_is_baseline(a->name) ? "not paired" : "is the reference");
+    if (!strcmp(a->name, reference) || is_baseline(a->name))
+        table_cell(s->f, is_baseline(a->name) ? "not paired" : "is the reference");
     else if (n)
         table_fact(s->f, facts_key(key, "train.%s.%s.gap", s->item, a->name), &v);
     else
@@ -244,7 +244,7 @@ static size_t line_block(struct train_section *s, const char *title, int series,
 static double last_step(const struct train_section *s) {
     double last = 0;
     for (size_t i = 0; i < s->n_arms; i++)
-        if (!train_is_baseline(s->arms[i].name))
+        if (!is_baseline(s->arms[i].name))
             last = fmax(last, trial_number(s->arms[i].trial[0], "outcome.steps"));
     return last;
 }
@@ -266,7 +266,7 @@ static void loss_figure(struct train_section *s) {
     blocks = line_block(s, "bigram counts", -1, bigram ? bigram->loss[0] : NAN, last, blocks);
     blocks = line_block(s, "entropy of the source", -3, s->floor, last, blocks);
     for (size_t i = 0; i < s->n_arms; i++) { /* what the optimizer saw */
-        if (!train_is_baseline(s->arms[i].name))
+        if (!is_baseline(s->arms[i].name))
             blocks = curve_block(s, &s->arms[i], "train_loss", arm_label(TRAIN_ARMS, s->arms[i].name), 100, blocks);
         blocks = curve_block(s, &s->arms[i], "clean_loss", arm_label(TRAIN_ARMS, s->arms[i].name), 200, blocks);
     }
@@ -307,7 +307,7 @@ void facts_train(struct facts *f) {
     const char *tokens = clean->n_arms ? trial_text(clean->arms[0].trial[0], "config.tokens") : "";
     facts_word(f, "train.tokens", !strcmp(tokens, "bytes") ? "bytes for tokens" : !strcmp(tokens, "smollm2") ? "SmolLM2's tokens"
                                   : *tokens ? tokens : "tokens of a kind that is not recorded");
-    facts_word(f, "train.data", clean->n_arms ? train_data_label(clean->item) : "no data");
+    facts_word(f, "train.data", clean->n_arms ? data_label(clean->item) : "no data");
     for (int i = 0; i < N_ITEMS; i++)
         train_unload(&s[i]);
 }

@@ -32,8 +32,6 @@ void train_unload(struct train_section *s);
 const struct train_arm *train_find(const struct train_section *s, const char *name);
 /* Differences a − b of the seeds that both have; returns how many. `what`: offset of loss or accuracy in struct train_arm. */
 size_t train_pairs(const struct train_arm *a, const struct train_arm *b, size_t what, double *d);
-bool train_is_baseline(const char *arm);
-const char *train_data_label(const char *item);
 
 /* facts_train_published.c: published tables beside ours, and the claims. `clean` is the main data set, `leaky` the published split. */
 void train_published(struct train_section *clean, struct train_section *leaky);

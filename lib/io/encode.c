@@ -72,7 +72,9 @@ static fp4_status blocks_mxfp4(const char *name, size_t n, const float *x, uint8
     return FP4_OK;
 }
 
-fp4_status io_encode(const char *name, enum fp4_dtype type, size_t n, const float *x, uint8_t *out) {
+/* n values (whole blocks) of tensor `name` into out: F32, F16 and BF16 to nearest even, Q8_0 as ggml defines it, MXFP4 as mxfp4:floor. NaN and
+ * infinity pass but in these two. FP4_ERR_NUMERIC: a finite value is too large for F16, or one is not finite for Q8_0 or MXFP4; FP4_ERR_UNSUPPORTED: another type. */
+static fp4_status encode(const char *name, enum fp4_dtype type, size_t n, const float *x, uint8_t *out) {
     switch (type) {
     case FP4_F32:
         for (size_t i = 0; i < n; i++) {
@@ -140,7 +142,7 @@ fp4_status io_put_tensor(struct fp4_writer *w, struct io_values *v, const struct
     FP4_TRY(v->get(v->context, i, v->x));
     for (size_t first = 0; first < elements; first += CHUNK) {
         size_t n = elements - first < CHUNK ? elements - first : CHUNK;
-        FP4_TRY(io_encode(t->name, t->dtype, n, v->x + first, v->chunk));
+        FP4_TRY(encode(t->name, t->dtype, n, v->x + first, v->chunk));
         FP4_TRY(fp4_writer_put(w, v->chunk, n / info->block * info->block_bytes));
     }
     return FP4_OK;

@@ -4,10 +4,6 @@
 
 #include "lib/io/checkpoint.h"
 
-/* n values (whole blocks) of tensor `name` into out: F32, F16 and BF16 to nearest even, Q8_0 as ggml defines it, MXFP4 as mxfp4:floor. NaN and
- * infinity pass but in these two. FP4_ERR_NUMERIC: a finite value is too large for F16, or one is not finite for Q8_0 or MXFP4; FP4_ERR_UNSUPPORTED: another type. */
-fp4_status io_encode(const char *name, enum fp4_dtype type, size_t n, const float *x, uint8_t *out);
-
 struct io_values {
     fp4_tensor_values get;
     void *context;

@@ -3,7 +3,7 @@
 
 #include "lib/model/internal.h"
 
-fp4_status fp4_check_tokens(const struct fp4_model *m, const int32_t *tokens, size_t n, size_t T) {
+static fp4_status check_tokens(const struct fp4_model *m, const int32_t *tokens, size_t n, size_t T) {
     if (n == 0 || T == 0)
         return fp4_fail(FP4_ERR_ARG, "no tokens: at least one is needed");
     if (T > m->config.n_ctx)
@@ -20,7 +20,8 @@ struct fp4_embedding fp4_embedding_of(const struct fp4_model *m) {
                                   .replicate = m->pass.replicate, .has_pad = c->has_pad, .pad = c->pad_id};
 }
 
-fp4_status fp4_forward_embed(struct fp4_model *m, const int32_t *tokens, size_t R, size_t T, size_t first) {
+/* Tokens of R / T sequences at positions first … → the first block's `in`. */
+static fp4_status forward_embed(struct fp4_model *m, const int32_t *tokens, size_t R, size_t T, size_t first) {
     struct fp4_embedding e = fp4_embedding_of(m);
     float *x = m->arena.block[0].in, *rows = m->arena.word ? m->arena.word : x;
     const float *table;
@@ -90,7 +91,7 @@ static fp4_status mlp(struct fp4_model *m, const struct fp4_block *b, const stru
 }
 
 /* From block[layer].in to the next block's `in`, or `last`. */
-fp4_status fp4_forward_block(struct fp4_model *m, size_t layer, size_t B, size_t T, struct fp4_cache *cache) {
+static fp4_status forward_block(struct fp4_model *m, size_t layer, size_t B, size_t T, struct fp4_cache *cache) {
     const struct fp4_block *b = &m->block[layer];
     const struct fp4_block_acts *a = &m->arena.block[layer];
     struct fp4_attention shape = fp4_attention_of(m, layer, B, T);
@@ -124,13 +125,13 @@ fp4_status fp4_forward(struct fp4_model *m, const int32_t *tokens, size_t B, siz
     size_t first = cache ? cache->used : 0, R;
     if (!fp4_size_mul(B, T, &R))
         return fp4_fail(FP4_ERR_ARG, "%zu sequences of %zu tokens are too many", B, T);
-    FP4_TRY(fp4_check_tokens(m, tokens, R, T));
+    FP4_TRY(check_tokens(m, tokens, R, T));
     FP4_TRY(fp4_arena_prepare(m, B, T, grad));
     FP4_TRY(fp4_rotary_prepare(m, first + T));
     m->arena.dropping = m->pass.training && !cache;
-    FP4_TRY(fp4_forward_embed(m, tokens, R, T, first));
+    FP4_TRY(forward_embed(m, tokens, R, T, first));
     for (size_t i = 0; i < m->config.n_layer; i++)
-        FP4_TRY(fp4_forward_block(m, i, B, T, cache));
+        FP4_TRY(forward_block(m, i, B, T, cache));
     return finish(m, R);
 }
 
@@ -140,9 +141,9 @@ fp4_status fp4_model_hidden(struct fp4_model *m, const int32_t *tokens, size_t n
 }
 
 fp4_status fp4_model_embed(struct fp4_model *m, const int32_t *tokens, size_t n, float *hidden) {
-    FP4_TRY(fp4_check_tokens(m, tokens, n, n));
+    FP4_TRY(check_tokens(m, tokens, n, n));
     FP4_TRY(fp4_arena_prepare(m, 1, n, false));
-    FP4_TRY(fp4_forward_embed(m, tokens, n, n, 0));
+    FP4_TRY(forward_embed(m, tokens, n, n, 0));
     return m->be->download(n * m->config.n_embd, m->arena.block[0].in, hidden);
 }
 
@@ -154,6 +155,6 @@ fp4_status fp4_model_block(struct fp4_model *m, size_t layer, size_t n, float *h
     FP4_TRY(fp4_rotary_prepare(m, n));
     m->arena.dropping = false;
     FP4_TRY(m->be->upload(count, hidden, m->arena.block[layer].in));
-    FP4_TRY(fp4_forward_block(m, layer, 1, n, NULL));
+    FP4_TRY(forward_block(m, layer, 1, n, NULL));
     return m->be->download(count, m->arena.last, hidden); /* without gradients all blocks share one buffer */
 }

@@ -151,14 +151,10 @@ struct fp4_cache {
     size_t room, used; /* positions */
     float **k, **v;    /* [n_layer], each [room, K] */
 };
-fp4_status fp4_check_tokens(const struct fp4_model *m, const int32_t *tokens, size_t n, size_t T);
 struct fp4_embedding fp4_embedding_of(const struct fp4_model *m);
 struct fp4_attention fp4_attention_of(const struct fp4_model *m, size_t layer, size_t B, size_t T);
 /* Leaves the arena's hidden [B·T, width]. */
 fp4_status fp4_forward(struct fp4_model *m, const int32_t *tokens, size_t B, size_t T, bool grad, struct fp4_cache *cache);
-/* Tokens of B sequences at positions first … → the first block's `in`. */
-fp4_status fp4_forward_embed(struct fp4_model *m, const int32_t *tokens, size_t R, size_t T, size_t first);
-fp4_status fp4_forward_block(struct fp4_model *m, size_t layer, size_t B, size_t T, struct fp4_cache *cache);
 
 /* backward.c: from the arena's dhidden [B·T, width] to all gradients */
 fp4_status fp4_backward(struct fp4_model *m, const int32_t *tokens, size_t B, size_t T);

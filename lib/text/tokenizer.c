@@ -175,14 +175,3 @@ size_t fp4_tokenizer_end(const struct fp4_tokenizer *t, const int32_t **ids) {
     *ids = t->end;
     return t->n_end;
 }
-
-int32_t fp4_tokenizer_find(const struct fp4_tokenizer *t, const char *text, size_t bytes) {
-    return tokenizer_find(t, text, bytes, false);
-}
-
-const char *fp4_tokenizer_token_text(const struct fp4_tokenizer *t, int32_t id, size_t *bytes) {
-    if (id < 0 || (size_t)id >= t->n_vocab || t->tokens[id].kind == TOKEN_ABSENT)
-        return NULL;
-    *bytes = t->tokens[id].text_bytes;
-    return t->bytes + t->tokens[id].text;
-}

@@ -173,7 +173,6 @@ struct tokenizer_part {
 struct tokenizer_pair {
     struct tokenizer_part vocab, merges, config, map, added;
 };
-fp4_status tokenizer_read_pair(const char *folder, const struct tokenizer_pair *pair, struct fp4_tokenizer *t);
 fp4_status tokenizer_parse_pair(const char *folder, const struct tokenizer_pair *pair, struct fp4_tokenizer **out);
 /* From a folder. */
 fp4_status tokenizer_open_pair(const char *folder, struct fp4_tokenizer *t);

@@ -232,7 +232,7 @@ static fp4_status build(struct fp4_tokenizer *t, struct tokenizer_source *s, con
     return tokenizer_use_ids(t, s->path, &begin, begin >= 0, NULL, 0);
 }
 
-fp4_status tokenizer_read_pair(const char *folder, const struct tokenizer_pair *pair, struct fp4_tokenizer *t) {
+static fp4_status read_pair(const char *folder, const struct tokenizer_pair *pair, struct fp4_tokenizer *t) {
     struct files f = {.merges = pair->merges};
     struct tokenizer_source s = {.path = folder};
     budget_begin(t->name, pair->merges.n, 0.25);
@@ -257,7 +257,7 @@ fp4_status tokenizer_parse_pair(const char *folder, const struct tokenizer_pair 
     struct fp4_tokenizer *t;
     *out = NULL;
     FP4_TRY(tokenizer_create(folder, &t));
-    return tokenizer_finish(tokenizer_read_pair(folder, pair, t), t, out);
+    return tokenizer_finish(read_pair(folder, pair, t), t, out);
 }
 
 /* ---- files ---- */
@@ -282,7 +282,7 @@ fp4_status tokenizer_open_pair(const char *folder, struct fp4_tokenizer *t) {
     for (int i = 0; i < FILES && status == FP4_OK; i++)
         status = load(folder, names[i], i < 2, &text[i], &n[i]);
     if (status == FP4_OK)
-        status = tokenizer_read_pair(folder, &(struct tokenizer_pair){{text[0], n[0]}, {text[1], n[1]}, {text[2], n[2]}, {text[3], n[3]}, {text[4], n[4]}}, t);
+        status = read_pair(folder, &(struct tokenizer_pair){{text[0], n[0]}, {text[1], n[1]}, {text[2], n[2]}, {text[3], n[3]}, {text[4], n[4]}}, t);
     for (int i = 0; i < FILES; i++)
         fp4_free(text[i]);
     return status;

@@ -27,10 +27,6 @@ fp4_status fp4_token_texts(const struct fp4_tokenizer *t, const int32_t *ids, si
 /* How many ids the file's own post-processor (or add_bos_token, add_eos_token) puts in front of (behind) a text; *ids: they, the tokenizer's own. */
 size_t fp4_tokenizer_begin(const struct fp4_tokenizer *t, const int32_t **ids);
 size_t fp4_tokenizer_end(const struct fp4_tokenizer *t, const int32_t **ids);
-/* Id of a token by its spelling in the file ("</s>", "Ġthe"); −1: none. The spelling of an id, *bytes long, the tokenizer's own;
- * NULL: no such id. */
-int32_t fp4_tokenizer_find(const struct fp4_tokenizer *t, const char *text, size_t bytes);
-const char *fp4_tokenizer_token_text(const struct fp4_tokenizer *t, int32_t id, size_t *bytes);
 /* Bytes that a token stands for within a text (one for <0xNN>); 0: no such id. */
 size_t fp4_token_bytes(const struct fp4_tokenizer *t, int32_t id);
 /* Replaces ill-formed UTF-8 by U+FFFD, one for each maximal ill-formed part (Unicode 3.9, table 3-8). */
