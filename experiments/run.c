@@ -106,8 +106,9 @@ static fp4_status run_trial_line(struct running *r, const struct run_trial *t, v
 }
 
 static void report_trial(const struct running *r, const struct run_trial *t, size_t i, double seconds, bool terminal) {
+    char model[1024];
     if (!terminal)
-        fprintf(stderr, "%s %zu/%zu %s %s item %s seed %d replicate %d: %.2f s\n", r->experiment->name, i + 1, r->n, t->model, t->arm, t->item,
+        fprintf(stderr, "%s %zu/%zu %s %s item %s seed %d replicate %d: %.2f s\n", r->experiment->name, i + 1, r->n, fp4_escape_text(t->model, model, sizeof model), t->arm, t->item,
                 t->seed, t->replicate, seconds);
 }
 
@@ -141,7 +142,8 @@ static fp4_status run_rest(struct running *r, void *state) {
     char text[32];
     run_duration(r->seconds, text);
     if (r->n == 0) {
-        fprintf(stderr, "%s: nothing left to run; results are in %s%s\n", r->experiment->name, r->options->out,
+        char out[1024];
+        fprintf(stderr, "%s: nothing left to run; results are in %s%s\n", r->experiment->name, fp4_escape_text(r->options->out, out, sizeof out),
                 r->options->save ? "; --save keeps what a run makes, and this one made nothing: name another --out" : "");
         return FP4_OK;
     }

@@ -171,7 +171,8 @@ enum run_action run_options_parse(const struct run_experiment *e, int argc, char
         return RUN_EXIT_ERROR;
     }
     if (optind < argc) {
-        fprintf(stderr, "%s: %s: arguments without an option are not taken; see --help\n", e->name, argv[optind]);
+        char shown[256];
+        fprintf(stderr, "%s: %s: arguments without an option are not taken; see --help\n", e->name, fp4_escape_text(argv[optind], shown, sizeof shown));
         return RUN_EXIT_ERROR;
     }
     if (o->list_arms) {

@@ -157,15 +157,19 @@ void run_duration(double seconds, char text[32]) {
         snprintf(text, 32, "%.1f h", seconds / 3600);
 }
 
+/* Names of models are paths, which may hold anything. */
+enum { SHOWN = 1024 };
+
 void run_plan_print(const struct run_plan *plan, const struct run_options *o, FILE *out) {
     double left = 0;
     size_t planned = 0, there = 0;
+    char name[SHOWN], why[SHOWN];
     fprintf(out, "# key\tmodel\tarm\titem\tseed\treplicate\tseconds\tstate\n");
     for (size_t i = 0; i < plan->n; i++) {
         const struct run_entry *e = &plan->entries[i];
         if (!run_in_shard(o, i))
             continue;
-        fprintf(out, "%.12s\t%s\t%s\t%s\t%d\t%d\t%.2f\t%s\n", e->key, e->trial.model, e->trial.arm, e->trial.item, e->trial.seed,
+        fprintf(out, "%.12s\t%s\t%s\t%s\t%d\t%d\t%.2f\t%s\n", e->key, fp4_escape_text(e->trial.model, name, SHOWN), e->trial.arm, e->trial.item, e->trial.seed,
                 e->trial.replicate, e->trial.estimate, e->done ? "there" : "to run");
         planned++;
         there += e->done;
@@ -177,11 +181,12 @@ void run_plan_print(const struct run_plan *plan, const struct run_options *o, FI
     for (size_t k = 0; k < plan->n_needs; k++) {
         char needed[256];
         fp4_memory_describe(&plan->needs[k].memory, needed, sizeof needed);
-        fprintf(out, "# memory: %s: %s needed, %.2f GiB available\n", plan->needs[k].model, needed,
+        fprintf(out, "# memory: %s: %s needed, %.2f GiB available\n", fp4_escape_text(plan->needs[k].model, name, SHOWN), needed,
                 (double)plan->needs[k].memory.available / (1 << 30));
     }
     size_t i;
     json_t *m;
     json_array_foreach(plan->missing, i, m)
-        fprintf(out, "# missing: %s: %s\n", json_string_value(json_object_get(m, "name")), json_string_value(json_object_get(m, "why")));
+        fprintf(out, "# missing: %s: %s\n", fp4_escape_text(json_string_value(json_object_get(m, "name")), name, SHOWN),
+                fp4_escape_text(json_string_value(json_object_get(m, "why")), why, SHOWN));
 }

@@ -107,9 +107,10 @@ static fp4_status report(const struct selftrain_shape *s, struct fp4_model *m, s
     fp4_status status = fp4_model_evaluate(m, data.eval_inputs, data.eval_targets, WINDOWS, s->context, &loss, &accuracy);
     if (status == FP4_OK)
         status = train_data_ngram(&data, data.eval_inputs, data.eval_targets, 2, &bigram, &bigram_accuracy);
+    char shown[1024];
     if (status == FP4_OK)
         fprintf(stderr, "trained the small model in %.1f s: %.3f nats a token on held-out documents (bigram %.3f, exact entropy %.3f), kept in %s\n", seconds, loss,
-                bigram, data.entropy_floor, folder);
+                bigram, data.entropy_floor, fp4_escape_text(folder, shown, sizeof shown));
     train_data_close(&data);
     return status;
 }

@@ -160,12 +160,20 @@ void figure_begin(struct facts *f, const char *name, const char *columns) {
 }
 
 void figure_row(struct facts *f, const char *format, ...) {
-    char text[1024];
+    char text[1024], safe[FP4_ESCAPED * sizeof text];
     va_list a;
     va_start(a, format);
     vsnprintf(text, sizeof text, format, a);
     va_end(a);
-    append(f, text);
+    char *to = safe;
+    for (size_t at = 0, n = strlen(text), used; at < n; at += used) {
+        used = fp4_escape(text + at, n - at, to);
+        if (text[at] == '\t' || text[at] == '\n') /* of the format */
+            snprintf(to, 2, "%c", text[at]);
+        to += strlen(to);
+    }
+    *to = '\0';
+    append(f, safe);
     flush_line(f);
 }
 

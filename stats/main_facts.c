@@ -93,12 +93,21 @@ static fp4_status compute(const struct options *o) {
     return s;
 }
 
+/* They quote the template. */
+static void print_faults(const char *faults) {
+    char safe[FP4_ESCAPED];
+    for (size_t left = strlen(faults), used; left; faults += used, left -= used) {
+        used = fp4_escape(faults, left, safe);
+        fputs(*faults == '\n' ? "\n" : safe, stderr);
+    }
+}
+
 static int render(const struct options *o) {
     char *text, *faults;
     fp4_status s = facts_render(o->template, o->facts, &text, &faults);
     bool faulty = faults && *faults;
     if (faulty)
-        fprintf(stderr, "%s", faults);
+        print_faults(faults);
     if (s == FP4_OK && o->out)
         s = fp4_write_file(o->out, text, strlen(text));
     else if (s == FP4_OK)

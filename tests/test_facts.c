@@ -72,6 +72,10 @@ Test(facts, words_from_results_are_no_markup) {
     must(facts_begin(&f, &none, json_object(), NULL));
     facts_word(&f, "model", "<script>\n|\x1b\xe2\x80\xae");
     cr_assert_str_eq(json_string_value(json_object_get(json_object_get(f.root, "words"), "model")), "\\<script\\> \\| \\\\u202e");
+    figure_begin(&f, "lines", "what\thow many");
+    figure_row(&f, "%s\t%d", "a\x1b]0;b\x7f\xe2\x80\xae", 1);
+    figure_end(&f);
+    cr_assert_str_eq(json_string_value(json_object_get(f.files, "lines.tsv")), "what\thow many\na\\x1b]0;b\\x7f\\u202e\t1\n");
     facts_free(&f);
     results_free(&none);
 }

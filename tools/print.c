@@ -179,10 +179,22 @@ static void print_fields(enum tool_format format, const json_t *fields) {
     }
 }
 
+/* JSON in ASCII; Jansson leaves DEL as it is. */
+static int put_json(const char *text, size_t n, void *out) {
+    for (const char *end = text + n, *delete; text < end; text = delete + 1) {
+        delete = memchr(text, 0x7f, (size_t)(end - text));
+        fwrite(text, 1, (size_t)((delete ? delete : end) - text), out);
+        if (!delete)
+            break;
+        fputs("\\u007f", out);
+    }
+    return ferror(out) ? -1 : 0;
+}
+
 static fp4_status print_json(json_t *fields, const char *name, json_t *table) {
     if (table)
         json_object_set(fields, name, table);
-    int rc = json_dumpf(fields, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+    int rc = json_dump_callback(fields, put_json, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     putchar('\n');
     return rc == 0 ? FP4_OK : fp4_fail(FP4_ERR_IO, "standard output: cannot write");
 }

@@ -7,25 +7,13 @@
 
 static _Thread_local char last_error[1024];
 
-/* src made safe to print in dst[size]; cuts at the end of the buffer. */
-static void escape_into(char *dst, size_t size, const char *src) {
-    size_t n = 0, left = strlen(src);
-    while (left && n + FP4_ESCAPED < size) {
-        size_t used = fp4_escape(src, left, dst + n);
-        n += strlen(dst + n);
-        src += used;
-        left -= used;
-    }
-    dst[n] = 0;
-}
-
 fp4_status fp4_fail(fp4_status status, const char *format, ...) {
     char raw[1024]; /* formatted first: arguments may point into last_error itself */
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(raw, sizeof raw, format, arguments);
     va_end(arguments);
-    escape_into(last_error, sizeof last_error, raw);
+    fp4_escape_text(raw, last_error, sizeof last_error);
     return status;
 }
 
@@ -50,7 +38,7 @@ void fp4_warn(const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(raw, sizeof raw, format, arguments);
     va_end(arguments);
-    escape_into(message, sizeof message, raw);
+    fp4_escape_text(raw, message, sizeof message);
     pthread_mutex_lock(&warnings.lock);
     if (warnings.handler)
         warnings.handler(warnings.context, message);

@@ -1,6 +1,7 @@
 /* Text from strangers made safe to print. */
 #include "fp4lab/base.h"
 
+#include <string.h>
 #include <utf8proc.h>
 
 size_t fp4_escape(const char *text, size_t n, char out[FP4_ESCAPED]) {
@@ -19,4 +20,16 @@ size_t fp4_escape(const char *text, size_t n, char out[FP4_ESCAPED]) {
     default: snprintf(out, FP4_ESCAPED, "%.*s", (int)length, text);
     }
     return (size_t)length;
+}
+
+const char *fp4_escape_text(const char *text, char *out, size_t size) {
+    size_t n = 0, left = strlen(text);
+    while (left && n + FP4_ESCAPED < size) {
+        size_t used = fp4_escape(text, left, out + n);
+        n += strlen(out + n);
+        text += used;
+        left -= used;
+    }
+    out[n] = 0;
+    return out;
 }

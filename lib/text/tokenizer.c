@@ -6,8 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FILE_LIMIT ((size_t)256 << 20)
-
 static bool exists(const char *folder, const char *file, char *path, size_t size) {
     struct stat info;
     return snprintf(path, size, "%s/%s", folder, file) < (int)size && stat(path, &info) == 0;
@@ -48,7 +46,7 @@ static fp4_status parse(const char *name, const uint8_t *data, size_t size, stru
     budget_begin(t->name, size, 0.25);
     if (is_gguf(data, size))
         return tokenizer_read_gguf(name, data, size, t);
-    if (size > FILE_LIMIT)
+    if (size > TOKENIZER_FILE_MAX)
         return fp4_fail(FP4_ERR_FORMAT, "%s: %zu bytes are too many for a tokenizer", name, size);
     return is_model(data, size) ? tokenizer_read_model(name, data, size, t) : tokenizer_read_json(name, (const char *)data, size, t);
 }

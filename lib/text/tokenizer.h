@@ -10,6 +10,9 @@
 #include "lib/text/pattern.h"
 #include "lib/text/pieces.h"
 
+/* A tokenizer.json of 256000 tokens has 35 MB. */
+#define TOKENIZER_FILE_MAX ((size_t)256 << 20)
+
 /* control: from text only in mode special. added: always from its own text. */
 enum token_kind { TOKEN_ABSENT, TOKEN_NORMAL, TOKEN_ADDED, TOKEN_CONTROL };
 

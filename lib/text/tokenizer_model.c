@@ -231,6 +231,9 @@ static fp4_status read_whole(const uint8_t *data, size_t bytes, struct spec *spe
 fp4_status tokenizer_model_pieces(const char *name, const uint8_t *data, size_t bytes, struct tokenizer_source *s, float **scores, struct tokenizer_model_facts *facts) {
     struct spec spec;
     *s = (struct tokenizer_source){.path = name};
+    *scores = NULL;
+    if (bytes > TOKENIZER_FILE_MAX)
+        return fp4_fail(FP4_ERR_FORMAT, "%s: %zu bytes are too many for a tokenizer", name, bytes);
     FP4_TRY(read_whole(data, bytes, &spec, s, scores));
     *facts = (struct tokenizer_model_facts){spec.unknown, spec.begin, spec.byte_fallback, spec.dummy_prefix, spec.squeeze};
     return check_spec(name, &spec);

@@ -35,6 +35,8 @@ const char *fp4_last_error(void);
  * read. Messages of fp4_fail have been through it. */
 enum { FP4_ESCAPED = 12 };
 size_t fp4_escape(const char *text, size_t n, char out[FP4_ESCAPED]);
+/* All of a text, cut where out [size] is full. Returns out. */
+const char *fp4_escape_text(const char *text, char *out, size_t size);
 
 /* What the user should know and what is no failure ("file: tensor x: 3 of 4096 values are NaN or infinite"): goes, escaped like an error, to
  * the program's handler, one message at a time from whatever thread; without a handler it is dropped. */
