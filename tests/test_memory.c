@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fp4lab/formats.h"
+#include "fp4lab/hub.h"
 #include "fp4lab/model.h"
 #include "fp4lab/text.h"
 #include "fp4lab/weights.h"
@@ -19,6 +20,7 @@
 #include "stats/facts_train.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/seeds.h"
+#include "tests/hub_support.h"
 #include "tests/results_fixture.h"
 #include "tests/support.h"
 
@@ -142,21 +144,38 @@ static fp4_status read_config(void *context) {
 
 Test(memory, config) { each_seed("config", read_config, 0); }
 
-static fp4_status use_tokenizer(void *context) {
-    const struct bytes *b = context;
+static fp4_status use_opened(struct fp4_tokenizer *t) {
     static const char text[] = "It's the 12th\n\n  of 2 na\xc3\xafve \xf0\x9f\x99\x82";
-    struct fp4_tokenizer *t;
     int32_t *ids;
-    char *back = NULL;
-    size_t n, bytes;
-    FP4_TRY(fuzz_open_tokenizer("seed", b->data, b->n, &t));
+    char *back = NULL, *each = NULL;
+    size_t n = 0, bytes, *end = NULL;
     fp4_status status = fp4_tokenize(t, text, sizeof text - 1, true, &ids, &n);
     if (status == FP4_OK)
         status = fp4_detokenize(t, ids, n, false, &back, &bytes);
+    if (status == FP4_OK)
+        status = FP4_NEW(end, n);
+    if (status == FP4_OK)
+        status = fp4_token_texts(t, ids, n, &each, end);
+    fp4_free(end);
+    fp4_free(each);
     fp4_free(back);
     fp4_free(ids);
     fp4_tokenizer_close(t);
     return status;
+}
+
+static fp4_status use_tokenizer(void *context) {
+    const struct bytes *b = context;
+    struct fp4_tokenizer *t;
+    FP4_TRY(fuzz_open_tokenizer("seed", b->data, b->n, &t));
+    return use_opened(t);
+}
+
+static fp4_status use_pair(void *context) {
+    const struct bytes *b = context;
+    struct fp4_tokenizer *t;
+    FP4_TRY(fuzz_open_pair("seed", b->data, b->n, &t));
+    return use_opened(t);
 }
 
 /* PCRE2 translates to machine code where it can: without the memory for that it interprets. */
@@ -164,6 +183,8 @@ enum { WITHOUT_JIT = 16 };
 Test(memory, tokenizer_json) { each_seed("tokenizer_json", use_tokenizer, WITHOUT_JIT); }
 
 Test(memory, tokenizer_model) { each_seed("tokenizer_model", use_tokenizer, WITHOUT_JIT); }
+
+Test(memory, tokenizer_pair) { each_seed("tokenizer_pair", use_pair, WITHOUT_JIT); }
 
 Test(memory, tokenizer_gguf) {
     struct bytes b = seed_gguf_model();
@@ -264,6 +285,13 @@ static fp4_status export_model(void *context) {
     return status;
 }
 
+static fp4_status open_path(void *context) {
+    struct fp4_checkpoint *c;
+    FP4_TRY(fp4_checkpoint_open(context, &c));
+    fp4_checkpoint_close(c);
+    return FP4_OK;
+}
+
 Test(memory, export) {
     char folder[] = "/tmp/fp4lab-memory-XXXXXX", command[64], model[64];
     struct bytes b = seed_gguf_model();
@@ -276,8 +304,40 @@ Test(memory, export) {
     must(fp4_write_file(model, b.data, b.n));
     free(b.data);
     fail_each(&(struct subject){"export", export_model, &x, 101}, 4 /* buffers of the C library's streams */);
+    fail_each(&(struct subject){"shards and their index", open_path, x.folder, 1}, 0);
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     cr_assert_eq(system(command), 0);
+}
+
+/* ---- the hub ---- */
+
+struct fetched {
+    const char *root;
+    struct fp4_hub_spec spec;
+};
+
+/* Into an empty cache, each time; what was not to be had is found to be missing. */
+static fp4_status fetch(void *context) {
+    const struct fetched *x = context;
+    struct fp4_hub_found found;
+    const struct fp4_hub_options options = {.retries = -1, .timeout = 10};
+    char command[100];
+    snprintf(command, sizeof command, "rm -rf '%s'/*", x->root);
+    cr_assert_eq(system(command), 0);
+    fp4_status status = fp4_hub_fetch(&x->spec, &options, &found);
+    return status == FP4_OK ? fp4_hub_find(&x->spec, &found) : status;
+}
+
+Test(memory, fetch) {
+    char root[64];
+    struct fetched x = {.root = root};
+    hub_environment();
+    struct hub_server *s = hub_server_start(HUB_FINE);
+    hub_use_server(s, root);
+    must(fp4_hub_parse("org/sharded", &x.spec));
+    fail_each(&(struct subject){"fetch", fetch, &x, 13}, 16 /* connections that are not kept, messages of libcurl */);
+    hub_server_stop(s);
+    hub_remove(root);
 }
 
 /* ---- corpus, quantizers ---- */

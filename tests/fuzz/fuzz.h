@@ -42,6 +42,8 @@ enum { FUZZ_SEPARATOR = 0x1e };
 void fuzz_promise_message(void);
 /* tokenizer_parse (lib/text/tokenizer.h cannot be included beside tests/bytes.h). */
 fp4_status fuzz_open_tokenizer(const char *name, const void *data, size_t size, struct fp4_tokenizer **out);
+/* The same for up to five files with FUZZ_SEPARATOR between them: vocab.json, merges.txt and what stands beside. */
+fp4_status fuzz_open_pair(const char *name, const void *data, size_t size, struct fp4_tokenizer **out);
 /* Reads everything of an opened checkpoint whose bytes are these. */
 void fuzz_use_checkpoint(const struct fp4_checkpoint *c, const uint8_t *data, size_t size);
 

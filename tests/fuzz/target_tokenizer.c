@@ -43,19 +43,23 @@ static void open_and_use(const uint8_t *data, size_t size) {
     use(status, t, data, size);
 }
 
-/* Up to five files, a separator between them. */
-void fuzz_tokenizer_pair(const uint8_t *data, size_t size) {
+fp4_status fuzz_open_pair(const char *name, const void *data, size_t size, struct fp4_tokenizer **out) {
+    const uint8_t *bytes = data;
     struct tokenizer_part part[5] = {{0}};
-    struct fp4_tokenizer *t;
     size_t at = 0;
     for (int i = 0; i < 5 && at <= size; i++) {
-        const uint8_t *end = i < 4 ? memchr(data + at, FUZZ_SEPARATOR, size - at) : NULL;
-        part[i] = (struct tokenizer_part){(const char *)data + at, end ? (size_t)(end - data) - at : size - at};
+        const uint8_t *end = i < 4 ? memchr(bytes + at, FUZZ_SEPARATOR, size - at) : NULL;
+        part[i] = (struct tokenizer_part){(const char *)bytes + at, end ? (size_t)(end - bytes) - at : size - at};
         at += part[i].n + 1;
     }
     if (!part[1].text) /* it is opened with both there */
         part[1].text = "";
-    fp4_status status = tokenizer_parse_pair(FUZZ_NAME, &(struct tokenizer_pair){part[0], part[1], part[2], part[3], part[4]}, &t);
+    return tokenizer_parse_pair(name, &(struct tokenizer_pair){part[0], part[1], part[2], part[3], part[4]}, out);
+}
+
+void fuzz_tokenizer_pair(const uint8_t *data, size_t size) {
+    struct fp4_tokenizer *t;
+    fp4_status status = fuzz_open_pair(FUZZ_NAME, data, size, &t);
     use(status, t, data, size);
 }
 
