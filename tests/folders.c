@@ -10,17 +10,42 @@
 #include "tests/program.h"
 #include "tests/support.h"
 
-void folder_make(char path[FOLDER_MAX]) {
-    snprintf(path, FOLDER_MAX, "/tmp/fp4lab-folder-XXXXXX");
-    cr_assert_not_null(mkdtemp(path));
-}
+struct owned {
+    pid_t by;
+    char path[FOLDER_MAX];
+};
 
 static int take_away(const char *path, const struct stat *info, int type, struct FTW *where) {
-    (void)info, (void)type, (void)where;
-    return remove(path);
+    (void)info, (void)type;
+    return where->level ? remove(path) : 0;
 }
 
-void folder_remove(const char *path) { cr_assert_eq(nftw(path, take_away, 8, FTW_DEPTH | FTW_PHYS), 0, "%s", path); }
+static int empty(const char *path) { return nftw(path, take_away, 8, FTW_DEPTH | FTW_PHYS); }
+
+/* Children that a test forks inherit the handler, but the folder is still in use then. A test may have removed it itself. */
+static void remove_at_exit(int status, void *context) {
+    struct owned *folder = context;
+    (void)status;
+    if (folder->by == getpid()) {
+        empty(folder->path);
+        rmdir(folder->path);
+    }
+    free(folder);
+}
+
+void folder_make_below(const char *parent, char path[FOLDER_MAX]) {
+    struct owned *folder = malloc(sizeof *folder);
+    cr_assert_not_null(folder);
+    cr_assert_lt(snprintf(path, FOLDER_MAX, "%s/fp4lab-folder-XXXXXX", parent), FOLDER_MAX);
+    cr_assert_not_null(mkdtemp(path));
+    folder->by = getpid();
+    memcpy(folder->path, path, FOLDER_MAX);
+    cr_assert_eq(on_exit(remove_at_exit, folder), 0);
+}
+
+void folder_make(char path[FOLDER_MAX]) { folder_make_below("/tmp", path); }
+
+void folder_empty(const char *path) { cr_assert_eq(empty(path), 0, "%s", path); }
 
 const char *folder_file(const char *folder, const char *name) {
     static char buffers[8][1600];
@@ -38,16 +63,6 @@ bool files_equal(const char *a, const char *b) {
     fp4_map_close(&x);
     fp4_map_close(&y);
     return equal;
-}
-
-static char *slurp(int fd) {
-    off_t n = lseek(fd, 0, SEEK_END);
-    char *text = malloc((size_t)n + 1);
-    cr_assert_not_null(text);
-    cr_assert_eq(pread(fd, text, (size_t)n, 0), n);
-    text[n] = 0;
-    close(fd);
-    return text;
 }
 
 enum { MAX_ARGUMENTS = 32 };

@@ -6,9 +6,12 @@
 #include <stddef.h>
 
 enum { FOLDER_MAX = 64 };
-/* A new folder below /tmp; folder_remove takes it away with all that is in it. */
+/* A new folder below /tmp, or below another. It goes with all that is in it when the process that made it exits: that of one test, whether it passes,
+ * fails or is skipped. */
 void folder_make(char path[FOLDER_MAX]);
-void folder_remove(const char *path);
+void folder_make_below(const char *parent, char path[FOLDER_MAX]);
+/* Removes all that is in it. */
+void folder_empty(const char *path);
 /* folder/name, in a static buffer, one for each of the last 8 calls. */
 const char *folder_file(const char *folder, const char *name);
 bool files_equal(const char *a, const char *b);

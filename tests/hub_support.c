@@ -20,10 +20,9 @@ void hub_environment(void) {
     setenv("HF_TOKEN", HUB_TOKEN_OF_TESTS, 1);
 }
 
-void hub_use_server(struct hub_server *s, char root[64]) {
+void hub_use_server(struct hub_server *s, char root[FOLDER_MAX]) {
     /* In memory where there is such a disk: each blob is synced, hundreds of times here. */
-    snprintf(root, 64, "%s/fp4lab-hub-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    cr_assert_not_null(mkdtemp(root));
+    folder_make_below(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", root);
     setenv("HF_HOME", root, 1);
     setenv("HF_ENDPOINT", hub_server_endpoint(s), 1);
 }
@@ -79,15 +78,6 @@ void hub_check_cache(const char *root, bool parts, bool refs) {
     root_length = strlen(root);
     cr_assert_eq(nftw(root, check_entry, 16, FTW_PHYS), 0);
 }
-
-static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *where) {
-    (void)info;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
-void hub_remove(const char *root) { nftw(root, remove_entry, 16, FTW_PHYS | FTW_DEPTH); }
 
 bool hub_same_file(const char *folder, const char *repo, const char *name) {
     char path[1200];

@@ -24,7 +24,7 @@ void program_path(const char *name, char path[PATH_MAX]) {
         skip_test(name, "the program is not built");
 }
 
-static char *slurp(int fd) {
+char *slurp(int fd) {
     off_t n = lseek(fd, 0, SEEK_END);
     cr_assert_geq(n, 0);
     char *text = malloc((size_t)n + 1);

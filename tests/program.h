@@ -17,6 +17,8 @@ struct outcome {
 void program_path(const char *name, char path[PATH_MAX]);
 /* An unlinked temporary file. */
 int scratch_file(void);
+/* The whole of a file as text; closes it. free() it. */
+char *slurp(int fd);
 /* Runs a program of the build with standard output into `out` (read back and closed). argv[0] is its name. One that a signal ends, or
  * that has not ended after a minute, fails the test. */
 struct outcome program_run(char *const *argv, int out);

@@ -1,9 +1,9 @@
 /* The ground floor: status, sizes, memory, Philox, parallel loops, hashes, files. */
+#include "tests/folders.h"
 #include "tests/support.h"
 
 #include <stdatomic.h>
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -120,10 +120,10 @@ Test(base, sha256_of_abc) { /* FIPS 180-2, appendix B.1 */
 }
 
 Test(base, files_are_written_whole_and_folders_refused) {
-    char folder[] = "/tmp/fp4lab-test-XXXXXX", path[64], *text;
+    char folder[FOLDER_MAX], *text;
     size_t size;
-    cr_assert_not_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/a", folder);
+    folder_make(folder);
+    const char *path = folder_file(folder, "a");
     must(fp4_write_file(path, "hello", 5));
     must(fp4_read_file(path, 100, &text, &size));
     cr_assert_eq(size, 5);
@@ -138,8 +138,6 @@ Test(base, files_are_written_whole_and_folders_refused) {
     cr_assert_eq(fp4_write_file(path, "hello", 5), FP4_ERR_IO);
     cr_assert_not_null(strstr(fp4_last_error(), "not a regular file"), "%s", fp4_last_error());
     cr_assert(stat(path, &there) == 0 && S_ISFIFO(there.st_mode));
-    unlink(path);
-    rmdir(folder);
 }
 
 Test(base, a_list_grows_by_doubling_and_keeps_what_it_holds) {

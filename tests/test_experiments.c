@@ -16,8 +16,7 @@ enum { MAX_ARGS = 24 };
 
 static char folder[FOLDER_MAX];
 static void begin(void) { folder_make(folder); }
-static void end(void) { folder_remove(folder); }
-TestSuite(experiments, .init = begin, .fini = end, .timeout = 120);
+TestSuite(experiments, .init = begin, .timeout = 120);
 
 /* Runs a program with these arguments, ended by NULL. */
 static struct outcome run(const char *program, ...) {

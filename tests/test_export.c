@@ -71,7 +71,6 @@ static void check_type(struct fp4_model *m, enum fp4_dtype type, int bits, int l
         fp4_free(got);
     }
     fp4_model_free(back);
-    folder_remove(folder);
 }
 
 Test(export, element_types_round_to_nearest) {
@@ -104,7 +103,6 @@ Test(export, a_number_that_does_not_fit_leaves_nothing) {
     cr_assert_not_null(strstr(fp4_last_error(), p->name), "%s", fp4_last_error());
     cr_assert_eq(entries(folder), 0, "no file, whole or in part");
     must(fp4_model_export(m, folder, &(struct fp4_export){.dtype = FP4_BF16}, NULL));
-    folder_remove(folder);
     fp4_free(x);
     fp4_model_free(m);
 }
@@ -131,13 +129,10 @@ Test(export, the_same_model_gives_the_same_bytes) {
         if (e->d_name[0] != '.')
             cr_assert(files_equal(folder_file(a, e->d_name), folder_file(b, e->d_name)), "%s", e->d_name);
     closedir(d);
-    folder_remove(b);
     folder_make(b);
     must(fp4_model_export(m, b, &o, NULL));
     cr_assert(files_equal(folder_file(a, "model.safetensors.index.json"), folder_file(b, "model.safetensors.index.json")));
     cr_assert(files_equal(folder_file(a, "config.json"), folder_file(b, "config.json")));
-    folder_remove(a);
-    folder_remove(b);
     fp4_model_free(back);
     fp4_model_free(m);
 }
@@ -168,7 +163,6 @@ Test(export, shards_are_no_larger_than_asked) {
         fp4_checkpoint_close(c);
     }
     json_decref(index);
-    folder_remove(folder);
     fp4_model_free(m);
 }
 
@@ -195,7 +189,6 @@ Test(export, nothing_is_overwritten_unasked_and_no_shard_is_left_behind) {
     cr_assert_neq(access(folder_file(folder, "model.safetensors"), F_OK), 0, "an old single file would be read before the shards");
     must(fp4_model_load(folder, fp4_backend_cpu(), &back));
     fp4_model_free(back);
-    folder_remove(folder);
     fp4_model_free(m);
 }
 
@@ -213,7 +206,6 @@ Test(export, a_disk_that_fills_up) {
     cr_assert_eq(status, FP4_ERR_IO, "%s", fp4_last_error());
     cr_assert_not_null(strstr(fp4_last_error(), "cannot write"), "%s", fp4_last_error());
     cr_assert_eq(entries(folder), 0, "no file, whole or in part");
-    folder_remove(folder);
     fp4_model_free(m);
 }
 
@@ -238,7 +230,6 @@ Test(export, a_disk_without_room_is_known_before) {
     must(fp4_map_open(folder_file(folder, "x"), &map));
     cr_assert(map.size == 3 && memcmp(map.data, "abc", 3) == 0, "abandoned: as it was");
     fp4_map_close(&map);
-    folder_remove(folder);
 }
 
 /* ---- quantized weights ---- */
@@ -269,7 +260,6 @@ Test(export, quantized_weights_are_the_policys) {
             cr_assert_arr_eq(got, want, sizeof want, "%s%s", formats[f], head ? " with the head" : "");
             fp4_model_free(back);
             fp4_model_free(m);
-            folder_remove(folder);
         }
 }
 
@@ -390,5 +380,4 @@ Test(export, transformers_computes_the_same_logits, .timeout = 300) {
         line = strchr(line, '\n') + 1;
     }
     free(text);
-    folder_remove(scratch);
 }

@@ -82,7 +82,6 @@ Test(export_gguf, the_model_comes_back) {
         cr_assert(files_equal(path, again), "an export of an export");
         fp4_model_free(back);
         fp4_model_free(m);
-        folder_remove(folder);
     }
 }
 
@@ -112,7 +111,6 @@ Test(export_gguf, matrices_are_rounded_and_vectors_are_not) {
         }
         fp4_model_free(a);
         fp4_model_free(b);
-        folder_remove(folder);
     }
     fp4_model_free(m);
 }
@@ -146,7 +144,6 @@ Test(export_gguf, eight_bits) {
     }
     fp4_model_free(back);
     fp4_model_free(m);
-    folder_remove(folder);
 }
 
 /* The blocks hold what the same weights rounded to mxfp4:floor and written in fp32 are. */
@@ -176,7 +173,6 @@ Test(export_gguf, microscaling) {
     fp4_model_free(a);
     fp4_model_free(b);
     fp4_model_free(m);
-    folder_remove(folder);
 }
 
 Test(export_gguf, refusals) {
@@ -198,7 +194,6 @@ Test(export_gguf, refusals) {
     cr_assert_eq(fp4_model_export_gguf(m, folder_file(folder, "y"), NULL, &(struct fp4_export){.dtype = FP4_F32}, NULL), FP4_ERR_UNSUPPORTED);
     cr_assert_not_null(strstr(fp4_last_error(), "llama.cpp"), "%s", fp4_last_error());
     fp4_model_free(m);
-    folder_remove(folder);
 }
 
 /* ---- the gguf package ---- */
@@ -262,7 +257,6 @@ Test(export_gguf, the_gguf_package_reads_the_same, .timeout = 120) {
         }
         fp4_model_free(m);
     }
-    folder_remove(folder);
 }
 
 /* ---- vocabularies ---- */
@@ -344,7 +338,6 @@ Test(export_gguf, vocabularies_there_and_back) {
     for (size_t i = 0; i < N_GOLDENS; i++) {
         char folder[FOLDER_MAX];
         there_and_back(goldens[i].name, goldens[i].padding, folder);
-        folder_remove(folder);
     }
 }
 
@@ -365,7 +358,6 @@ Test(export_gguf, a_gguf_files_tokenizer_is_copied_as_it_is) {
     cr_assert_eq(fp4_gguf_meta_find(b, "tokenizer.ggml.merges")->length, fact("smollm2", "merges"));
     fp4_checkpoint_close(a);
     fp4_checkpoint_close(b);
-    folder_remove(folder);
 }
 
 /* Llama 2's tokenizer.model into a folder and into a GGUF file: as its tokenizer.json has it. */
@@ -404,8 +396,6 @@ Test(export_gguf, a_sentencepiece_model_becomes_the_same_tokenizer) {
     }
     cr_assert(files_equal(folder_file(from, "tokenizer.model"), folder_file(to, "tokenizer.model")));
     json_decref(want);
-    folder_remove(from);
-    folder_remove(to);
 }
 
 /* Merges by scores are sentencepiece's: a small case by hand. "abc" can be made of a+bc or ab+c; b+c scores more than a+b. */
@@ -451,7 +441,6 @@ Test(export_gguf, tokenizers_gives_the_same_ids, .timeout = 300) {
         cr_assert_eq(json_integer_value(json_object_get(seen, "mismatches")), 0, "%s: %d of %d", goldens[i].name,
                      (int)json_integer_value(json_object_get(seen, "mismatches")), (int)json_integer_value(json_object_get(seen, "texts")));
         json_decref(seen);
-        folder_remove(folder);
     }
 }
 
@@ -491,7 +480,6 @@ Test(export_gguf, llama_cpp_runs_it, .timeout = 120) {
     json_decref(seen);
     fp4_free(logits);
     fp4_model_free(m);
-    folder_remove(folder);
 }
 
 Test(export_gguf, a_folders_tokenizer_files_are_copied) {
@@ -512,6 +500,4 @@ Test(export_gguf, a_folders_tokenizer_files_are_copied) {
     must(fp4_tokenizer_export(from, from, &found)); /* onto itself */
     cr_assert(found);
     cr_assert_eq(fp4_tokenizer_export("/nonexistent", to, &found), FP4_ERR_IO);
-    folder_remove(from);
-    folder_remove(to);
 }

@@ -70,7 +70,6 @@ Test(export_trained, the_words_tokenizer_gives_the_corpuss_ids, .timeout = 60) {
         fp4_free(ids[i]);
     }
     free(text);
-    folder_remove(assets);
     fp4_corpus_destroy(c);
 }
 
@@ -101,7 +100,6 @@ Test(export_trained, our_reader_gives_them_too) {
     cr_assert_not_null(strstr(fp4_last_error(), "\"frobnicated\" is not a word"), "%s", fp4_last_error());
     cr_assert_not_null(strstr(fp4_last_error(), folder), "the file is named: %s", fp4_last_error());
     fp4_tokenizer_close(t);
-    folder_remove(assets);
     fp4_corpus_destroy(c);
 }
 
@@ -123,7 +121,6 @@ Test(export_trained, words_with_an_unknown_token) {
     cr_assert_arr_eq(ids, want, sizeof want);
     fp4_free(ids);
     fp4_tokenizer_close(t);
-    folder_remove(folder);
 }
 
 Test(export_trained, transformers_computes_its_logits, .timeout = 120) {
@@ -154,7 +151,6 @@ Test(export_trained, transformers_computes_its_logits, .timeout = 120) {
     free(text);
     fp4_free(logits);
     fp4_model_free(m);
-    folder_remove(assets);
     fp4_corpus_destroy(c);
 }
 
@@ -183,7 +179,6 @@ Test(export_trained, bytes_are_their_own_ids) {
     cr_assert(n == 256 && memcmp(back, text, 256) == 0);
     fp4_free(back);
     fp4_tokenizer_close(t);
-    folder_remove(folder);
 }
 
 /* The saved weights are those that the last evaluation saw. */
@@ -212,5 +207,4 @@ Test(export_trained, an_experiments_net_is_kept_when_asked) {
     train_data_close(&d);
     json_decref(outcome);
     json_decref(time);
-    folder_remove(folder);
 }

@@ -3,42 +3,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "stats/facts_data.h"
+#include "tests/folders.h"
 #include "tests/program.h"
 #include "tests/results_fixture.h"
 #include "tests/support.h"
 
 static const char *const KINDS[] = {"whole", "smoke", "empty"};
 
-static char scratch[256];
+static char scratch[FOLDER_MAX];
 
-static void make_scratch(void) {
-    snprintf(scratch, sizeof scratch, "%s/fp4lab-facts-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-    cr_assert_not_null(mkdtemp(scratch));
-}
-
-static void remove_scratch(void) {
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", scratch);
-    cr_assert_eq(system(command), 0);
-}
-
-static const char *in_scratch(const char *name) {
-    static char path[4][600];
-    static int at;
-    at = (at + 1) % 4;
-    snprintf(path[at], sizeof path[at], "%s/%s", scratch, name);
-    return path[at];
-}
+static void make_scratch(void) { folder_make(scratch); }
 
 /* Facts of a made-up results folder, in scratch/facts-KIND; returns facts.json. */
 static json_t *facts_of(enum fixture kind) {
     struct results r;
     struct facts f;
     char folder[600];
-    snprintf(folder, sizeof folder, "%s", in_scratch(KINDS[kind]));
+    snprintf(folder, sizeof folder, "%s", folder_file(scratch, KINDS[kind]));
     const char *paths[] = {folder};
     must(fixture_write(folder, kind));
     must(results_load(paths, 1, &r));
@@ -48,7 +31,7 @@ static json_t *facts_of(enum fixture kind) {
     facts_all(&f);
     char name[64];
     snprintf(name, sizeof name, "facts-%s", KINDS[kind]);
-    must(facts_write(&f, in_scratch(name)));
+    must(facts_write(&f, folder_file(scratch, name)));
     json_t *root = json_incref(f.root);
     facts_free(&f);
     results_free(&r);
@@ -95,11 +78,9 @@ Test(fixtures, are_whole_results) {
         cr_assert_eq(json_array_size(r.trials) > 0, kind != FIXTURE_EMPTY);
         results_free(&r);
     }
-    if (!folder)
-        remove_scratch();
 }
 
-Test(facts, numbers_are_those_computed_by_hand, .init = make_scratch, .fini = remove_scratch) {
+Test(facts, numbers_are_those_computed_by_hand, .init = make_scratch) {
     json_t *root = facts_of(FIXTURE_WHOLE);
     double sum = 0, gain = 0, squares = 0;
     for (int task = 1; task <= 15; task++) {
@@ -161,10 +142,10 @@ static char *faults_of(const char *lines, char **text) {
                                 "\"words\":{\"w\":\"word\"},\"flags\":{\"no\":false},\"claims\":{\"c\":{\"verdict\":\"refuted\"}},"
                                 "\"tables\":{\"t\":{\"file\":\"t.md\"},\"u\":{\"why\":\"nothing ran\"}},\"figures\":{\"f\":{\"file\":\"f.tsv\"}}}";
     char *faults, *rendered;
-    must(fp4_write_file(in_scratch("facts.json"), facts, strlen(facts)));
-    must(fp4_write_file(in_scratch("t.md"), "| x |\n", 6));
-    must(fp4_write_file(in_scratch("in"), lines, strlen(lines)));
-    fp4_status s = facts_render(in_scratch("in"), scratch, &rendered, &faults);
+    must(fp4_write_file(folder_file(scratch, "facts.json"), facts, strlen(facts)));
+    must(fp4_write_file(folder_file(scratch, "t.md"), "| x |\n", 6));
+    must(fp4_write_file(folder_file(scratch, "in"), lines, strlen(lines)));
+    fp4_status s = facts_render(folder_file(scratch, "in"), scratch, &rendered, &faults);
     cr_assert_not_null(faults);
     cr_assert_eq(s == FP4_OK, *faults == '\0', "%s", faults);
     if (text)
@@ -186,7 +167,7 @@ static void expect_fault(const char *lines, const char *wanted) {
     free(faults);
 }
 
-Test(render, puts_facts_in, .init = make_scratch, .fini = remove_scratch) {
+Test(render, puts_facts_in, .init = make_scratch) {
     char *text, *faults = faults_of(ALL, &text);
     cr_assert_str_eq(faults, "");
     cr_assert_str_eq(text, "40.1 % [37.7, 42.6] not run word NVFP4 0.05 `0.5`\nseen\nrefuted, n = 1500\n| x |\n*No table: nothing ran.*\n"
@@ -195,7 +176,7 @@ Test(render, puts_facts_in, .init = make_scratch, .fini = remove_scratch) {
     free(faults);
 }
 
-Test(render, names_file_and_line_of_each_fault, .init = make_scratch, .fini = remove_scratch) {
+Test(render, names_file_and_line_of_each_fault, .init = make_scratch) {
     expect_fault(ALL "{{a.c}}\n", "/in:20: no fact has the key 'a.c'");
     expect_fault(ALL "{{#if no}}\n{{a.c}}\n{{/if}}\n", "/in:21: no fact has the key 'a.c'");
     expect_fault(ALL "success is 40.1 per cent\n", "/in:20: a number is typed in: '40'");
@@ -211,7 +192,7 @@ Test(render, names_file_and_line_of_each_fault, .init = make_scratch, .fini = re
     expect_fault(ALL "{{w\n", "'{{' without '}}'");
 }
 
-Test(render, every_fact_must_be_used, .init = make_scratch, .fini = remove_scratch) {
+Test(render, every_fact_must_be_used, .init = make_scratch) {
     expect_fault("{{a.b}} {{gone}} {{w}}\n", "does not use 't' (tables)");
     expect_fault("{{a.b}} {{gone}} {{w}}\n", "does not use 'cell' (numbers)");
     expect_fault("{{a.b}} {{gone}} {{w}}\n", "does not use 'c' (claims)");
@@ -220,7 +201,7 @@ Test(render, every_fact_must_be_used, .init = make_scratch, .fini = remove_scrat
     expect_fault("{{a.b}} {{gone}}\n", "does not use 'w' (words)");
 }
 
-Test(render, names_may_have_digits, .init = make_scratch, .fini = remove_scratch) {
+Test(render, names_may_have_digits, .init = make_scratch) {
     char *faults = faults_of(ALL "NVFP4 W4A4 E2M1 Q4_1 SmolLM2-135M-Instruct [a](http://x/2024.1) `3.5`\n```\n4.2 {{w}}\n```\n<!-- 17 -->\n", NULL);
     cr_assert_str_eq(faults, "");
     free(faults);
@@ -232,13 +213,13 @@ static char *report_of(enum fixture kind) {
     char name[64], *text, *faults;
     json_decref(facts_of(kind));
     snprintf(name, sizeof name, "facts-%s", KINDS[kind]);
-    fp4_status s = facts_render("REPORT.md.in", in_scratch(name), &text, &faults);
+    fp4_status s = facts_render("REPORT.md.in", folder_file(scratch, name), &text, &faults);
     cr_assert_eq(s, FP4_OK, "%s: %s", KINDS[kind], faults);
     free(faults);
     return text;
 }
 
-Test(report, renders_whatever_was_run, .init = make_scratch, .fini = remove_scratch) {
+Test(report, renders_whatever_was_run, .init = make_scratch) {
     for (int kind = 0; kind < 3; kind++) {
         char *text = report_of((enum fixture)kind);
         cr_assert_not_null(strstr(text, "27.5 % (413/1500)"), "%s", KINDS[kind]);
@@ -252,7 +233,7 @@ Test(report, renders_whatever_was_run, .init = make_scratch, .fini = remove_scra
     }
 }
 
-Test(report, equal_results_give_equal_bytes, .init = make_scratch, .fini = remove_scratch) {
+Test(report, equal_results_give_equal_bytes, .init = make_scratch) {
     char *first = report_of(FIXTURE_WHOLE), *second = report_of(FIXTURE_WHOLE);
     cr_assert_str_eq(first, second);
     free(first);
@@ -260,34 +241,34 @@ Test(report, equal_results_give_equal_bytes, .init = make_scratch, .fini = remov
 }
 
 /* Every text of published.json stands in a table: leaving one out fails. */
-Test(facts, a_published_number_without_a_table_fails, .init = make_scratch, .fini = remove_scratch) {
+Test(facts, a_published_number_without_a_table_fails, .init = make_scratch) {
     struct results r;
     struct facts f;
-    const char *paths[] = {in_scratch("whole")};
+    const char *paths[] = {folder_file(scratch, "whole")};
     must(fixture_write(paths[0], FIXTURE_WHOLE));
     must(results_load(paths, 1, &r));
     json_t *published = json_load_file("stats/published.json", 0, NULL);
     json_object_set_new(published, "forgotten", json_string("5.47"));
     must(facts_begin(&f, &r, published, NULL));
     facts_all(&f);
-    cr_assert_eq(facts_write(&f, in_scratch("facts")), FP4_ERR_FORMAT);
+    cr_assert_eq(facts_write(&f, folder_file(scratch, "facts")), FP4_ERR_FORMAT);
     cr_assert_not_null(strstr(fp4_last_error(), "'forgotten' stands in no table"));
     facts_free(&f);
     results_free(&r);
 }
 
 /* What is said is what broke first, not what then stood in no table. */
-Test(facts, the_first_failure_is_told, .init = make_scratch, .fini = remove_scratch) {
+Test(facts, the_first_failure_is_told, .init = make_scratch) {
     struct results r;
     struct facts f;
-    const char *paths[] = {in_scratch("empty")};
+    const char *paths[] = {folder_file(scratch, "empty")};
     must(fixture_write(paths[0], FIXTURE_EMPTY));
     must(results_load(paths, 1, &r));
     must(facts_begin(&f, &r, json_pack("{s:s}", "forgotten", "5.47"), NULL));
     facts_broken(&f, FP4_OK);
     facts_broken(&f, fp4_fail(FP4_ERR_NUMERIC, "the first"));
     facts_broken(&f, fp4_fail(FP4_ERR_ARG, "the second"));
-    cr_assert_eq(facts_write(&f, in_scratch("facts")), FP4_ERR_NUMERIC);
+    cr_assert_eq(facts_write(&f, folder_file(scratch, "facts")), FP4_ERR_NUMERIC);
     cr_assert_str_eq(fp4_last_error(), "the first");
     facts_free(&f);
     results_free(&r);
@@ -322,7 +303,7 @@ static const char *verdict(json_t *root, const char *claim) {
 }
 
 /* Many documents, but one replicate: the noise is not known, so there is no verdict. An arm that was not run: missing. */
-Test(facts, no_verdict_without_replicates, .init = make_scratch, .fini = remove_scratch) {
+Test(facts, no_verdict_without_replicates, .init = make_scratch) {
     json_t *small = facts_of(FIXTURE_SMOKE), *whole = facts_of(FIXTURE_WHOLE);
     cr_assert_str_eq(verdict(small, "nvfp4_beats_mxfp4"), "inconclusive");
     cr_assert_str_eq(verdict(whole, "nvfp4_beats_mxfp4"), "supported");
@@ -334,7 +315,7 @@ Test(facts, no_verdict_without_replicates, .init = make_scratch, .fini = remove_
 }
 
 /* The ratio of the made-up perplexities, by hand: with equal documents in all replicates it is exp of the mean difference of losses. */
-Test(facts, ratio_of_perplexities, .init = make_scratch, .fini = remove_scratch) {
+Test(facts, ratio_of_perplexities, .init = make_scratch) {
     json_t *root = facts_of(FIXTURE_WHOLE);
     double unquantized = value(root, "ptq.unquantized.ppl", "value"), rtn = value(root, "ptq.rtn_nvfp4.ppl", "value");
     cr_assert_float_eq(value(root, "ptq.rtn_nvfp4.ratio", "value"), rtn / unquantized, 1e-9);

@@ -1,9 +1,9 @@
 /* NVFP4 in GGUF as llama.cpp writes it: blocks, and the scale of the whole tensor as a tensor of its own. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fp4lab/weights.h"
+#include "tests/folders.h"
 #include "tests/fuzz/gguf_bytes.h"
 #include "tests/support.h"
 
@@ -45,13 +45,12 @@ static void put_values(struct bytes *b, size_t i) {
             put(b, &(float){tensors[i].rows == 1 ? 1.0f : 0.1f * (float)((k * 13 + i) % 19) - 0.9f}, 4);
 }
 
-/* A model with `n` tensors more; returns its path (static), to be unlinked. */
+/* A model with `n` tensors more; returns its path. */
 static const char *model(const struct beside *more, size_t n) {
-    static char path[64];
+    char folder[FOLDER_MAX];
     struct bytes b = {0};
     uint64_t offset = 0;
-    snprintf(path, sizeof path, "/tmp/fp4lab-scales-XXXXXX");
-    close(mkstemp(path));
+    folder_make(folder);
     gguf_head(&b, 3, N_TENSORS + n, 9);
     gguf_key_string(&b, "general.architecture", "llama");
     gguf_key_u32(&b, "llama.context_length", 64);
@@ -75,6 +74,7 @@ static const char *model(const struct beside *more, size_t n) {
         for (uint64_t k = 0; k < more[i].n; k++)
             put(&b, &more[i].value, 4);
     }
+    const char *path = folder_file(folder, "x.gguf");
     write_bytes(path, b.data, b.n);
     free(b.data);
     return path;
@@ -93,11 +93,9 @@ Test(gguf_scales, a_scale_beside_a_matrix_multiplies_it) {
     const struct beside more[] = {{"blk.0.attn_q.scale", 1, 0.375f}, {"blk.0.attn_q.input_scale", 1, 7.0f}, {"blk.0.ffn_up.input_scale", 1, 7.0f}};
     const char *path = model(NULL, 0);
     weights(path, FP4_WEIGHTS_MEMORY, q[0], up[0]);
-    unlink(path);
     path = model(more, 3);
     weights(path, FP4_WEIGHTS_MEMORY, q[1], up[1]);
     weights(path, FP4_WEIGHTS_FILE, q[2], up[2]);
-    unlink(path);
     float largest = 0;
     for (size_t i = 0; i < WIDTH * WIDTH; i++) {
         cr_assert(q[1][i] == 0.375f * q[0][i] && q[2][i] == q[1][i], "q %zu", i);
@@ -122,6 +120,5 @@ Test(gguf_scales, other_tensors_beside_are_refused) {
         struct fp4_model *m;
         cr_assert_eq(fp4_model_load(path, fp4_backend_cpu(), &m), cases[i].status, "%zu: %s", i, fp4_last_error());
         cr_assert(strstr(fp4_last_error(), cases[i].says) && strstr(fp4_last_error(), path), "%s", fp4_last_error());
-        unlink(path);
     }
 }

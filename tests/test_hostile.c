@@ -8,6 +8,7 @@
 
 #include "lib/io/config.h"
 #include "stats/results.h"
+#include "tests/folders.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/seeds.h"
 #include "tests/hostile.h"
@@ -71,18 +72,7 @@ enum { SLOWER = 10, LARGER = 3 }; /* what the sanitizers cost */
 enum { SLOWER = 1, LARGER = 1 };
 #endif
 
-static char folder[64];
-
-static void make_folder(void) {
-    snprintf(folder, sizeof folder, "/tmp/fp4lab-hostile-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
-}
-
-static void remove_folder(void) {
-    char command[100];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    cr_assert_eq(system(command), 0);
-}
+static char folder[FOLDER_MAX];
 
 /* Nothing but text and line feeds. */
 static void check_printable(const char *what, const char *text) {
@@ -170,14 +160,13 @@ static int try_everything(const char *kind, const char *what, const struct bytes
 
 static void gallery_of_faults(const char *kind) {
     struct hostile_case c;
-    make_folder();
+    folder_make(folder);
     for (size_t i = 0; hostile_case(kind, i, &c); i++) {
         int worst = try_everything(kind, c.what, &c.file);
         if (c.status != FP4_OK)
             cr_assert_eq(worst, 2, "%s: %s was accepted", kind, c.what);
         free(c.file.data);
     }
-    remove_folder();
 }
 
 Test(hostile, programs_on_faulty_safetensors) { gallery_of_faults("safetensors"); }
@@ -191,7 +180,7 @@ Test(hostile, programs_on_faulty_results) { gallery_of_faults("results"); }
 Test(hostile, programs_on_changed_seeds) {
     enum { CHANGES = SLOWER > 1 ? 4 : 8 };
     static const char *const kinds[] = {"safetensors", "torch", "gguf", "config", "tokenizer_json", "tokenizer_model", "results"};
-    make_folder();
+    folder_make(folder);
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         struct bytes seed;
         char name[64];
@@ -210,12 +199,11 @@ Test(hostile, programs_on_changed_seeds) {
             free(seed.data);
         }
     }
-    remove_folder();
 }
 
 Test(hostile, programs_on_what_fuzzing_found) {
     static const char *const kinds[] = {"safetensors", "torch", "gguf", "config", "tokenizer_json", "tokenizer_model", "results", "facts"};
-    make_folder();
+    folder_make(folder);
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         char found[256], path[600];
         snprintf(found, sizeof found, "tests/fuzz/regressions/%s", kinds[k]);
@@ -235,7 +223,6 @@ Test(hostile, programs_on_what_fuzzing_found) {
         }
         free(entries);
     }
-    remove_folder();
 }
 
 /* Files that stand beside weights and vocabularies: each name with each content, in a folder that is well otherwise. */
@@ -253,7 +240,7 @@ Test(hostile, programs_on_faulty_companions) {
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
         char path[128], beside[128], name[64];
         struct bytes good = {0};
-        make_folder();
+        folder_make(folder);
         if (files[f].seed)
             cr_assert(fuzz_seed(files[f].seed, 0, &good, name));
         if (files[f].beside)
@@ -271,14 +258,13 @@ Test(hostile, programs_on_faulty_companions) {
             answer(files[f].name, folder, (char *[]){"fp4lab", "tokenize", "--model", folder, "the 12", NULL});
             free(b.data);
         }
-        remove_folder();
     }
 }
 
 /* What goes wrong when all is read still names the model: its context, values that a type cannot hold. */
 Test(hostile, what_a_model_cannot_do_names_it) {
     char path[128], written[128], tokens[160] = "1", large[128];
-    make_folder();
+    folder_make(folder);
     struct bytes model = seed_gguf_model();
     write_in_folder(path, "model.gguf", &model);
     for (size_t i = 0; i < 64; i++)
@@ -292,13 +278,12 @@ Test(hostile, what_a_model_cannot_do_names_it) {
     snprintf(written, sizeof written, "%s/written.gguf", folder);
     answer("large values", large, (char *[]){"fp4lab", "perplexity", "--model", large, "--tokens", "1,2,3,4,5,6,7,8,9", "--window", "4", NULL});
     free(model.data);
-    remove_folder();
 }
 
 /* A vocabulary of all bytes, chosen from at random: what is generated cannot steer a terminal. */
 Test(hostile, generated_text_is_safe_to_print) {
     char path[128], seed[8];
-    make_folder();
+    folder_make(folder);
     struct bytes model = seed_gguf_model();
     write_in_folder(path, "model.gguf", &model);
     free(model.data);
@@ -313,7 +298,6 @@ Test(hostile, generated_text_is_safe_to_print) {
         check_printable("generated text", o.out);
         outcome_free(o);
     }
-    remove_folder();
 }
 
 /* Folders that a stranger has named: what a run would do (which takes no C0 in a name), and all forms of output. */
@@ -321,7 +305,7 @@ Test(hostile, names_of_folders_are_escaped) {
     static const char *const odd[] = {"x\x1b[2J\x7f\n", "x\xc2\x9b\xe2\x80\xae"}, *const programs[] = {"tta", "ptq"}, *const forms[] = {"text", "json", "csv", "md"};
     char inside[100], path[128], out[80];
     struct bytes model = seed_gguf_model();
-    make_folder();
+    folder_make(folder);
     snprintf(out, sizeof out, "%s/out", folder);
     for (size_t k = 0; k < 2; k++) {
         snprintf(inside, sizeof inside, "%s/%s", folder, odd[k]);
@@ -344,7 +328,6 @@ Test(hostile, names_of_folders_are_escaped) {
         cr_assert_eq(answer("an argument too many", "x\\u009b\\u202e", (char *[]){program, path, NULL}), 2);
     }
     free(model.data);
-    remove_folder();
 }
 
 /* ---- what is no file ---- */
@@ -383,7 +366,7 @@ static void try_taker(const char *const *words, const char *instead, const char 
 
 Test(hostile, pipes_devices_and_folders_are_no_files) {
     char pipe[80], empty[80], seed[128], results[128];
-    make_folder();
+    folder_make(folder);
     snprintf(pipe, sizeof pipe, "%s/pipe", folder);
     snprintf(empty, sizeof empty, "%s/empty", folder);
     cr_assert_eq(mkfifo(pipe, 0600), 0);
@@ -397,5 +380,4 @@ Test(hostile, pipes_devices_and_folders_are_no_files) {
         for (size_t k = 0; k < sizeof instead / sizeof *instead; k++)
             try_taker(takers[i], instead[k], seed, results);
     }
-    remove_folder();
 }

@@ -91,7 +91,7 @@ static const struct row rows[] = {
 static void run_row(const struct row *r) {
     double began = fp4_now();
     struct hub_server *s = hub_server_start(r->fault);
-    char root[64];
+    char root[FOLDER_MAX];
     hub_use_server(s, root);
     struct fp4_hub_spec spec;
     struct fp4_hub_found found;
@@ -117,7 +117,6 @@ static void run_row(const struct row *r) {
     /* A server that contradicts itself leaves nothing to continue from; a cut line does. */
     hub_check_cache(root, status == FP4_ERR_IO, status == FP4_OK);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 /* Two halves: Criterion runs them side by side. */

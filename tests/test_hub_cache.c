@@ -102,9 +102,9 @@ Test(hub_cache, variables_name_the_cache) {
                  {"HF_HOME", "/hf", "/hf/hub"},
                  {"HUGGINGFACE_HUB_CACHE", "/legacy", "/legacy"},
                  {"HF_HUB_CACHE", "/cache", "/cache"}};
-    char root[] = "/tmp/fp4lab-hub-XXXXXX", path[256];
+    char root[FOLDER_MAX], path[256];
     struct fp4_hub_found found;
-    cr_assert_not_null(mkdtemp(root));
+    folder_make(root);
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         snprintf(path, sizeof path, "%s%s", root, steps[i].value);
         setenv(steps[i].variable, path, 1);
@@ -119,7 +119,6 @@ Test(hub_cache, variables_name_the_cache) {
     must(find("org/tiny", &found));
     snprintf(path, sizeof path, "%s%s", root, steps[0].below);
     cr_assert_eq(strncmp(found.path, path, strlen(path)), 0);
-    hub_remove(root);
 }
 
 Test(hub_cache, wrong_variables_are_named) {
@@ -142,7 +141,7 @@ Test(hub_cache, wrong_variables_are_named) {
 
 Test(hub_cache, tokens_from_files_or_none) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64], path[128];
+    char root[FOLDER_MAX], path[128];
     struct fp4_hub_found found;
     hub_use_server(s, root);
     unsetenv("HF_TOKEN");
@@ -163,30 +162,28 @@ Test(hub_cache, tokens_from_files_or_none) {
     must(fetch("org/tiny", &found));
     cr_assert_eq(hub_server_tokens(s, false), 2);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 Test(hub_cache, without_a_token_it_is_asked_for) {
     static const enum hub_fault faults[] = {HUB_401, HUB_GATED_FILES};
     for (int i = 0; i < 2; i++) {
         struct hub_server *s = hub_server_start(faults[i]);
-        char root[64];
+        char root[FOLDER_MAX];
         struct fp4_hub_found found;
         hub_use_server(s, root);
         unsetenv("HF_TOKEN");
         fails_with(fetch("org/tiny", &found), "access is refused (401)");
         cr_assert_not_null(strstr(fp4_last_error(), "/org/tiny and set HF_TOKEN"), "%s", fp4_last_error());
         hub_server_stop(s);
-        hub_remove(root);
     }
 }
 
 /* ---- secure connections ---- */
 
 Test(hub_cache, never_from_https_to_http) {
-    char root[] = "/tmp/fp4lab-hub-XXXXXX", certificate[64];
+    char root[FOLDER_MAX], certificate[FOLDER_MAX + 16];
     struct fp4_hub_found found;
-    cr_assert_not_null(mkdtemp(root));
+    folder_make(root);
     snprintf(certificate, sizeof certificate, "%s/authority.pem", root);
     struct hub_server *s = hub_server_start_tls(HUB_FINE, certificate);
     setenv("HF_HOME", root, 1);
@@ -200,14 +197,13 @@ Test(hub_cache, never_from_https_to_http) {
     unlink(certificate);
     hub_check_cache(root, true, false);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 /* ---- what is there is used ---- */
 
 Test(hub_cache, nothing_is_fetched_twice) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64];
+    char root[FOLDER_MAX];
     struct fp4_hub_found found;
     hub_use_server(s, root);
     must(fetch("org/tiny", &found));
@@ -230,12 +226,11 @@ Test(hub_cache, nothing_is_fetched_twice) {
     cr_assert_eq(hub_server_count(s, "/api/"), 4);
     hub_check_cache(root, false, true);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 Test(hub_cache, offline) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64];
+    char root[FOLDER_MAX];
     struct fp4_hub_found found;
     struct fp4_hub_listing listing;
     struct fp4_hub_spec spec;
@@ -257,12 +252,11 @@ Test(hub_cache, offline) {
     cr_assert(hub_same_file(found.path, "org/tiny", "model.safetensors"));
     cr_assert_eq(hub_server_count(s, ""), requests);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 Test(hub_cache, a_path_of_that_name_wins) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64];
+    char root[FOLDER_MAX];
     struct fp4_hub_found found;
     hub_use_server(s, root);
     cr_assert_eq(chdir(root), 0);
@@ -280,7 +274,6 @@ Test(hub_cache, a_path_of_that_name_wins) {
     }
     cr_assert_eq(hub_server_count(s, ""), requests);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 /* ---- leftovers ---- */
@@ -297,7 +290,7 @@ static void blob_of_weights(const char *root, const char *suffix, char path[512]
 
 Test(hub_cache, leftovers_of_other_fetches) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64], part[512], blob[512], range[64];
+    char root[FOLDER_MAX], part[512], blob[512], range[64];
     struct fp4_hub_found found;
     size_t n;
     const uint8_t *data = hub_server_file("org/tiny", "model.safetensors", &n);
@@ -330,12 +323,11 @@ Test(hub_cache, leftovers_of_other_fetches) {
     fails_with(fetch("org/tiny", &found), "cannot create");
     free(wrong);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 Test(hub_cache, killed_and_continued) {
     struct hub_server *s = hub_server_start(HUB_SLOW);
-    char root[64], part[512], range[64];
+    char root[FOLDER_MAX], part[512], range[64];
     struct fp4_hub_found found;
     struct stat info = {0};
     hub_use_server(s, root);
@@ -355,12 +347,11 @@ Test(hub_cache, killed_and_continued) {
     cr_assert(hub_same_file(found.path, "org/tiny", "model.safetensors"));
     hub_check_cache(root, false, true);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 Test(hub_cache, several_fetches_at_once) {
     struct hub_server *s = hub_server_start(HUB_SLOW);
-    char root[64];
+    char root[FOLDER_MAX];
     pid_t pids[4];
     struct fp4_hub_found found;
     hub_use_server(s, root);
@@ -373,7 +364,6 @@ Test(hub_cache, several_fetches_at_once) {
     cr_assert(hub_same_file(found.path, "org/tiny", "model.safetensors"));
     hub_check_cache(root, false, true);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 /* ---- memory ---- */
@@ -382,11 +372,12 @@ Test(hub_cache, several_fetches_at_once) {
 static void every_allocation_fails_once(const char *model) {
     struct hub_server *s = hub_server_start(HUB_FINE);
     struct fp4_hub_found found;
-    char root[64];
+    char root[FOLDER_MAX];
     bool failed = true;
     size_t n = 0;
+    hub_use_server(s, root);
     while (failed) {
-        hub_use_server(s, root);
+        folder_empty(root);
         fp4_fail(FP4_OK, "nothing said");
         memory_fail_at(++n);
         fp4_status status = fetch(model, &found);
@@ -398,7 +389,6 @@ static void every_allocation_fails_once(const char *model) {
         must(fetch(model, &found));
         must(find(model, &found));
         hub_check_cache(root, false, true);
-        hub_remove(root);
     }
     cr_assert_gt(n, 20);
     hub_server_stop(s);
@@ -412,7 +402,7 @@ Test(hub_cache, no_memory_for_shards) { every_allocation_fails_once("org/sharded
 /* The limit of file size stands for a disk that fills up while a file comes. */
 Test(hub_cache, a_write_that_fails) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64], range[64];
+    char root[FOLDER_MAX], range[64];
     struct fp4_hub_found found;
     struct rlimit limit;
     hub_use_server(s, root);
@@ -430,7 +420,6 @@ Test(hub_cache, a_write_that_fails) {
     cr_assert_str_eq(range, "bytes=100000-");
     hub_check_cache(root, false, true);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 /* In a user namespace of its own anybody may mount; where that is forbidden, the row "a size beyond the disk" of test_hub remains. */
@@ -453,7 +442,7 @@ static int fetch_on_tiny_disk(const char *root) {
 
 Test(hub_cache, a_full_disk) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64];
+    char root[FOLDER_MAX];
     int status;
     hub_use_server(s, root);
     pid_t pid = fork();
@@ -462,7 +451,6 @@ Test(hub_cache, a_full_disk) {
         _exit(fetch_on_tiny_disk(root));
     cr_assert_eq(waitpid(pid, &status, 0), pid);
     hub_server_stop(s);
-    hub_remove(root);
     cr_assert(WIFEXITED(status), "killed by signal %d", WTERMSIG(status));
     if (WEXITSTATUS(status) == 77)
         skip_test("a full disk", "this machine lets nobody mount a tmpfs in a namespace");
@@ -487,7 +475,7 @@ static int change_mode(const char *path, bool writable) {
 
 static void read_only(bool there) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64];
+    char root[FOLDER_MAX];
     int status;
     struct fp4_hub_found found;
     hub_use_server(s, root);
@@ -501,7 +489,6 @@ static void read_only(bool there) {
     cr_assert_eq(waitpid(pid, &status, 0), pid);
     cr_assert_eq(change_mode(root, true), 0);
     hub_server_stop(s);
-    hub_remove(root);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
         skip_test("a read-only cache", "root, and no other user can be taken");
     cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "part %d", WEXITSTATUS(status));

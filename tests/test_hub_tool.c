@@ -55,7 +55,7 @@ static json_int_t count_of(json_t *root, const char *key) {
 
 Test(hub_tool, dry_run_then_fetch) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64], path[128], output[OUTPUT_MAX];
+    char root[FOLDER_MAX], path[128], output[OUTPUT_MAX];
     struct stat info;
     hub_use_server(s, root);
     cr_assert_eq(tool(output, "fetch org/sharded --dry-run -o json"), 0, "%s", output);
@@ -82,12 +82,11 @@ Test(hub_tool, dry_run_then_fetch) {
     json_decref(done);
     json_decref(again);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 Test(hub_tool, files_by_pattern_and_by_name) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64], output[OUTPUT_MAX];
+    char root[FOLDER_MAX], output[OUTPUT_MAX];
     hub_use_server(s, root);
     cr_assert_eq(tool(output, "fetch org/sharded -o json --include '*.txt,*.json' --exclude 'config*'"), 0, "%s", output);
     json_t *done = json_of(output);
@@ -107,13 +106,12 @@ Test(hub_tool, files_by_pattern_and_by_name) {
     cr_assert_not_null(strstr(output, "is not a branch"), "%s", output);
     hub_check_cache(root, false, true);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 /* A name on a command line fetches the model the first time, and finds it the second time without a request. */
 Test(hub_tool, models_by_name) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64], output[OUTPUT_MAX];
+    char root[FOLDER_MAX], output[OUTPUT_MAX];
     hub_use_server(s, root);
     cr_assert_eq(tool(output, "info org/real --offline"), 2);
     cr_assert_not_null(strstr(output, "nothing is downloaded offline"), "%s", output);
@@ -130,13 +128,12 @@ Test(hub_tool, models_by_name) {
     cr_assert_not_null(strstr(output, hub_server_commit), "the message names the snapshot: %s", output);
     cr_assert_eq(hub_server_count(s, ""), requests);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 /* On a terminal there is a bar; the last line is the path there too. */
 Test(hub_tool, progress_on_a_terminal) {
     struct hub_server *s = hub_server_start(HUB_SLOW);
-    char root[64], output[OUTPUT_MAX], program[PATH_MAX];
+    char root[FOLDER_MAX], output[OUTPUT_MAX], program[PATH_MAX];
     int terminal, status;
     size_t n = 0;
     hub_use_server(s, root);
@@ -158,13 +155,12 @@ Test(hub_tool, progress_on_a_terminal) {
     cr_assert_null(strstr(output, HUB_TOKEN_OF_TESTS), "%s", output);
     close(terminal);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 /* Results say which commit of which repository, and the hash of its weights. */
 Test(hub_tool, experiments_record_repository_and_commit) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64], path[1024], want[65];
+    char root[FOLDER_MAX], path[1024], want[65];
     size_t n;
     const uint8_t *data = hub_server_file("org/real", "model.safetensors", &n);
     hub_use_server(s, root);
@@ -177,7 +173,6 @@ Test(hub_tool, experiments_record_repository_and_commit) {
     cr_assert_str_eq(text_of(identity, "sha256"), want);
     json_decref(identity);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 /* ---- Hugging Face's tools ---- */
@@ -196,7 +191,7 @@ static void python(char output[OUTPUT_MAX], const char *script) {
 }
 
 /* A server, and org/tiny fetched from it; the requests so far. */
-static size_t with_tiny(struct hub_server **s, char root[64], struct fp4_hub_found *found) {
+static size_t with_tiny(struct hub_server **s, char root[FOLDER_MAX], struct fp4_hub_found *found) {
     struct fp4_hub_spec spec;
     *s = hub_server_start(HUB_FINE);
     hub_use_server(*s, root);
@@ -207,7 +202,7 @@ static size_t with_tiny(struct hub_server **s, char root[64], struct fp4_hub_fou
 
 Test(hub_tool, hugging_face_finds_what_is_fetched) {
     struct hub_server *s;
-    char root[64], output[OUTPUT_MAX];
+    char root[FOLDER_MAX], output[OUTPUT_MAX];
     struct fp4_hub_found found;
     size_t requests = with_tiny(&s, root, &found);
     python(output, "print(h.hf_hub_download(\"org/tiny\", \"model.safetensors\", local_files_only=True))\n"
@@ -224,19 +219,17 @@ Test(hub_tool, hugging_face_finds_what_is_fetched) {
     python(output, "print(h.snapshot_download(\"org/tiny\", allow_patterns=[\"*.json\", \"*.safetensors\"]))");
     cr_assert_eq(hub_server_count(s, "GET /content/"), 1, "it was downloaded again");
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 Test(hub_tool, transformers_reads_what_is_fetched) {
     struct hub_server *s;
-    char root[64], output[OUTPUT_MAX];
+    char root[FOLDER_MAX], output[OUTPUT_MAX];
     struct fp4_hub_found found;
     size_t requests = with_tiny(&s, root, &found);
     python(output, "try:\n    from transformers import AutoConfig\nexcept ImportError:\n    print(\"none\")\n    raise SystemExit\n"
                    "print(AutoConfig.from_pretrained(\"org/tiny\", local_files_only=True).model_type)");
     cr_assert_eq(hub_server_count(s, ""), requests);
     hub_server_stop(s);
-    hub_remove(root);
     if (strstr(output, "none"))
         skip_test("transformers", "this Python has huggingface_hub, not transformers");
     cr_assert_not_null(strstr(output, "llama"), "%s", output);
@@ -244,7 +237,7 @@ Test(hub_tool, transformers_reads_what_is_fetched) {
 
 Test(hub_tool, what_hugging_face_downloaded_is_found) {
     struct hub_server *s = hub_server_start(HUB_FINE);
-    char root[64], output[OUTPUT_MAX];
+    char root[FOLDER_MAX], output[OUTPUT_MAX];
     struct fp4_hub_spec spec;
     struct fp4_hub_found found;
     hub_use_server(s, root);
@@ -260,5 +253,4 @@ Test(hub_tool, what_hugging_face_downloaded_is_found) {
     cr_assert_eq(hub_server_count(s, "/resolve/") + hub_server_count(s, "/content/"), contents);
     hub_check_cache(root, false, true);
     hub_server_stop(s);
-    hub_remove(root);
 }

@@ -8,6 +8,7 @@
 
 #include "fp4lab/io.h"
 #include "tests/bytes.h"
+#include "tests/folders.h"
 #include "tests/support.h"
 
 /* Calls body for each folder of golden/models, in the order of their names. */
@@ -53,9 +54,10 @@ static void same_config(const struct fp4_config *a, const struct fp4_config *b, 
     cr_assert_eq(a->add_bos, b->add_bos, "%s", what);
 }
 
-static void temporary(char path[64], const char *suffix) {
-    static unsigned int next;
-    snprintf(path, 64, "/tmp/fp4lab-io-%ld-%u%s", (long)getpid(), next++, suffix);
+static void temporary(char path[FOLDER_MAX + 16], const char *suffix) {
+    char folder[FOLDER_MAX];
+    folder_make(folder);
+    snprintf(path, FOLDER_MAX + 16, "%s/x%s", folder, suffix);
 }
 
 /* ---- golden models ---- */
@@ -63,7 +65,7 @@ static void temporary(char path[64], const char *suffix) {
 static size_t configs;
 
 static void check_config(const char *folder, const char *name) {
-    char path[1600], written[64];
+    char path[1600], written[FOLDER_MAX + 16];
     struct fp4_config config, other;
     snprintf(path, sizeof path, "%s/config.json", folder);
     (void)name;
@@ -81,7 +83,6 @@ static void check_config(const char *folder, const char *name) {
     must(fp4_config_write(written, &config, FP4_F32));
     must(fp4_config_read_json(written, &other));
     same_config(&config, &other, "written and read back");
-    unlink(written);
 }
 
 Test(io, golden_configs) {
@@ -154,7 +155,7 @@ Test(io, every_type_survives_a_round_trip) {
         {"u32", FP4_U32, 1, {1}, u32},               {"i16", FP4_I16, 1, {1}, i16},    {"u16", FP4_U16, 1, {1}, u16},
         {"empty", FP4_F32, 2, {0, 5}, NULL},         {"bool", FP4_BOOL, 1, {2}, boolean}};
     const size_t n = sizeof tensors / sizeof *tensors;
-    char path[64];
+    char path[FOLDER_MAX + 16];
     struct fp4_checkpoint *c;
     temporary(path, ".safetensors");
     must(fp4_safetensors_write(path, tensors, n));
@@ -189,7 +190,6 @@ Test(io, every_type_survives_a_round_trip) {
     cr_assert_eq(fp4_stored_to_f32(t, 4, 3, x), FP4_ERR_ARG, "beyond the end");
     cr_assert_eq(fp4_stored_to_f32(t, SIZE_MAX, 2, x), FP4_ERR_ARG);
     fp4_checkpoint_close(c);
-    unlink(path);
 }
 
 /* Every half is exact; NaN and infinity stay what they are. Against the definition, in double. */
@@ -250,7 +250,7 @@ Test(io, the_writer_refuses_what_cannot_be_read_back) {
     const struct fp4_tensor_out block = {"a", FP4_GGUF_Q8_0, 1, {32}, x}, bad_name = {"\xff", FP4_F32, 1, {1}, x},
                                 huge = {"a", FP4_F32, 2, {SIZE_MAX, 2}, x}, reserved = {"__metadata__", FP4_F32, 1, {1}, x},
                                 deep = {"a", FP4_F32, 5, {1, 1, 1, 1}, NULL};
-    char path[64];
+    char path[FOLDER_MAX + 16];
     temporary(path, ".safetensors");
     cr_assert_eq(fp4_safetensors_write(path, twice, 2), FP4_ERR_ARG);
     cr_assert_eq(fp4_safetensors_write(path, &block, 1), FP4_ERR_ARG);
@@ -307,7 +307,7 @@ Test(io, configs_that_would_change_the_numbers_are_refused_by_name) {
         {LLAMA ",\"bos_token_id\":10", FP4_ERR_FORMAT, "vocabulary"},
         {LLAMA ",\"hidden_size\":8", FP4_ERR_FORMAT, "duplicate"},
     };
-    char path[64], text[1024];
+    char path[FOLDER_MAX + 16], text[1024];
     struct fp4_config config;
     temporary(path, ".json");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -321,5 +321,4 @@ Test(io, configs_that_would_change_the_numbers_are_refused_by_name) {
             cr_assert_eq(fp4_config_read_json(path, &config), FP4_ERR_FORMAT, "%d", cut);
         }
     }
-    unlink(path);
 }

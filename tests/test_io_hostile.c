@@ -7,6 +7,7 @@
 
 #include "fp4lab/io.h"
 #include "lib/io/checkpoint.h"
+#include "tests/folders.h"
 #include "tests/fuzz/seeds.h"
 #include "tests/hostile.h"
 #include "tests/support.h"
@@ -73,11 +74,6 @@ Test(io_hostile, a_long_list_costs_memory_in_proportion) {
 
 /* ---- folders ---- */
 
-static void make_folder(char folder[64]) {
-    snprintf(folder, 64, "/tmp/fp4lab-hostile-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
-}
-
 static fp4_status open_with_index(const char *folder, const char *index) {
     char path[128];
     struct fp4_checkpoint *c;
@@ -117,8 +113,8 @@ Test(io_hostile, indexes_of_shards) {
         {"{}", FP4_ERR_FORMAT, "weight_map"},
         {"[", FP4_ERR_FORMAT, "broken JSON"},
     };
-    char folder[64], path[128];
-    make_folder(folder);
+    char folder[FOLDER_MAX];
+    folder_make(folder);
     shard(folder, "1.st", "a");
     shard(folder, "2.st", "b");
     shard(folder, "4.st", "a");
@@ -128,10 +124,7 @@ Test(io_hostile, indexes_of_shards) {
             cr_assert_not_null(strstr(fp4_last_error(), indexes[i].message), "%s: %s", indexes[i].index, fp4_last_error());
     }
     struct fp4_checkpoint *c;
-    for (const char *name = "124"; *name; name++) {
-        snprintf(path, sizeof path, "%s/%c.st", folder, *name);
-        unlink(path);
-    }
+    folder_empty(folder);
     cr_assert_eq(fp4_checkpoint_open(folder, &c), FP4_ERR_IO, "an empty folder");
     rmdir(folder);
     cr_assert_eq(fp4_checkpoint_open(folder, &c), FP4_ERR_IO, "no folder at all");

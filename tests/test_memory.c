@@ -5,7 +5,6 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fp4lab/formats.h"
 #include "fp4lab/hub.h"
@@ -18,6 +17,7 @@
 #include "lib/io/config.h"
 #include "stats/facts_ptq.h"
 #include "stats/facts_train.h"
+#include "tests/folders.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/seeds.h"
 #include "tests/hub_support.h"
@@ -82,13 +82,22 @@ struct subject {
     size_t every; /* after the first hundred, each every-th allocation only: where there are very many */
 };
 
+static const char *emptied; /* a folder, before each run; NULL: none */
+
+static void prepare(void) {
+    if (emptied)
+        folder_empty(emptied);
+}
+
 /* Some libraries do without a block that they cannot have, which is no error: then the result must be whole. `tolerated`: how many may. */
 static void fail_each(const struct subject *s, size_t tolerated) {
     size_t n = 1, without = 0;
     fp4_set_threads(1);
+    prepare();
     must(s->run(s->context)); /* once for what is set up once a process */
     long before = live;
     for (;; n += n < 100 ? 1 : s->every) {
+        prepare();
         fp4_fail(FP4_OK, "nothing said");
         memory_fail_at(n);
         fp4_status status = s->run(s->context);
@@ -247,23 +256,21 @@ static fp4_status use_in_file(void *context) {
 }
 
 Test(memory, load_forward_backward_step) {
-    char folder[] = "/tmp/fp4lab-memory-XXXXXX", command[64];
+    char folder[FOLDER_MAX];
     struct fp4_model *m;
-    cr_assert_not_null(mkdtemp(folder));
+    folder_make(folder);
     must(fp4_model_create(&tiny, 1, fp4_backend_cpu(), &m));
     must(fp4_model_save(m, folder));
     fp4_model_free(m);
     fail_each(&(struct subject){"model", load_and_train, folder, 1}, 4 /* buffers of the C library's streams */);
     fail_each(&(struct subject){"model in its file", use_in_file, folder, 1}, 4);
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    cr_assert_eq(system(command), 0);
 }
 
 /* ---- writing checkpoints ---- */
 
 struct copy {
-    const char *model;
-    char folder[64], gguf[64], again[64];
+    char folder[FOLDER_MAX];
+    const char *model, *gguf, *again;
 };
 
 /* A GGUF model goes out as a folder, in shards and quantized, with its tokenizer, and from there into another GGUF file. */
@@ -293,51 +300,41 @@ static fp4_status open_path(void *context) {
 }
 
 Test(memory, export) {
-    char folder[] = "/tmp/fp4lab-memory-XXXXXX", command[64], model[64];
+    char folder[FOLDER_MAX];
+    struct copy x;
     struct bytes b = seed_gguf_model();
-    struct copy x = {.model = model};
-    cr_assert_not_null(mkdtemp(folder));
-    snprintf(model, sizeof model, "%s/x.gguf", folder);
-    snprintf(x.folder, sizeof x.folder, "%s/folder", folder);
-    snprintf(x.gguf, sizeof x.gguf, "%s/y.gguf", folder);
-    snprintf(x.again, sizeof x.again, "%s/z.gguf", folder);
-    must(fp4_write_file(model, b.data, b.n));
+    folder_make(folder);
+    folder_make(x.folder);
+    x.model = folder_file(folder, "x.gguf");
+    x.gguf = folder_file(folder, "y.gguf");
+    x.again = folder_file(folder, "z.gguf");
+    must(fp4_write_file(x.model, b.data, b.n));
     free(b.data);
     fail_each(&(struct subject){"export", export_model, &x, 101}, 4 /* buffers of the C library's streams */);
     fail_each(&(struct subject){"shards and their index", open_path, x.folder, 1}, 0);
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    cr_assert_eq(system(command), 0);
 }
 
 /* ---- the hub ---- */
 
-struct fetched {
-    const char *root;
-    struct fp4_hub_spec spec;
-};
-
 /* Into an empty cache, each time; what was not to be had is found to be missing. */
 static fp4_status fetch(void *context) {
-    const struct fetched *x = context;
+    const struct fp4_hub_spec *spec = context;
     struct fp4_hub_found found;
     const struct fp4_hub_options options = {.retries = -1, .timeout = 10};
-    char command[100];
-    snprintf(command, sizeof command, "rm -rf '%s'/*", x->root);
-    cr_assert_eq(system(command), 0);
-    fp4_status status = fp4_hub_fetch(&x->spec, &options, &found);
-    return status == FP4_OK ? fp4_hub_find(&x->spec, &found) : status;
+    fp4_status status = fp4_hub_fetch(spec, &options, &found);
+    return status == FP4_OK ? fp4_hub_find(spec, &found) : status;
 }
 
 Test(memory, fetch) {
-    char root[64];
-    struct fetched x = {.root = root};
+    char root[FOLDER_MAX];
+    struct fp4_hub_spec spec;
     hub_environment();
     struct hub_server *s = hub_server_start(HUB_FINE);
     hub_use_server(s, root);
-    must(fp4_hub_parse("org/sharded", &x.spec));
-    fail_each(&(struct subject){"fetch", fetch, &x, 13}, 16 /* connections that are not kept, messages of libcurl */);
+    emptied = root;
+    must(fp4_hub_parse("org/sharded", &spec));
+    fail_each(&(struct subject){"fetch", fetch, &spec, 13}, 16 /* connections that are not kept, messages of libcurl */);
     hub_server_stop(s);
-    hub_remove(root);
 }
 
 /* ---- corpus, quantizers ---- */
@@ -420,12 +417,10 @@ static fp4_status compute_facts(void *context) {
 }
 
 static void on_results(const char *name, enum fixture kind, fp4_status (*run)(void *context), size_t every, size_t tolerated) {
-    char folder[] = "/tmp/fp4lab-memory-XXXXXX", command[64];
-    cr_assert_not_null(mkdtemp(folder));
+    char folder[FOLDER_MAX];
+    folder_make(folder);
     must(fixture_write(folder, kind));
     fail_each(&(struct subject){name, run, folder, every}, tolerated);
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    cr_assert_eq(system(command), 0);
 }
 
 /* What sections of the report keep of the results: without memory for it a section is broken, and not one that was not run. */
@@ -447,14 +442,12 @@ Test(memory, many_results) { on_results("many results", FIXTURE_SMOKE, load_resu
 Test(memory, facts) { on_results("facts", FIXTURE_SMOKE, compute_facts, 997, 4); }
 
 Test(memory, sections) {
-    char folder[] = "/tmp/fp4lab-memory-XXXXXX", command[64];
+    char folder[FOLDER_MAX];
     const char *const paths[] = {folder};
     struct results r;
-    cr_assert_not_null(mkdtemp(folder));
+    folder_make(folder);
     must(fixture_write(folder, FIXTURE_SMOKE));
     must(results_load(paths, 1, &r));
     fail_each(&(struct subject){"sections", load_sections, &r, 1}, 0);
     results_free(&r);
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    cr_assert_eq(system(command), 0);
 }

@@ -3,31 +3,21 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fp4lab/text.h"
 #include "fp4lab/weights.h"
+#include "tests/folders.h"
 #include "tests/program.h"
 #include "tests/support.h"
 
-static char folder[64] = "/tmp/fp4lab-memory-XXXXXX";
-
-static void remove_model(void) {
-    const char *const names[] = {"model.safetensors", "config.json"};
-    for (size_t i = 0; i < 2; i++) {
-        char path[128];
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        unlink(path);
-    }
-    rmdir(folder);
-}
+static char folder[FOLDER_MAX];
 
 /* 25 million random parameters; the value at `bad` of the first feed-forward matrix is NaN. */
 static void make_model(bool bad) {
     const struct fp4_config config = {.arch = FP4_ARCH_LLAMA, .n_vocab = 12000, .n_embd = 512, .n_layer = 4, .n_head = 8, .n_kv_head = 4, .head_dim = 64,
                                       .n_ff = 1536, .n_ctx = 2048, .norm_eps = 1e-5f, .rope_theta = 1e4, .bos_id = -1, .eos_id = -1};
     struct fp4_model *m;
-    cr_assert_not_null(mkdtemp(folder));
+    folder_make(folder);
     must(fp4_model_create(&config, 5, fp4_backend_cpu(), &m));
     if (bad)
         fp4_model_find_param(m, "model.layers.0.mlp.up_proj.weight")->data[7] = NAN;
@@ -96,7 +86,7 @@ static void check_plans(const char *model) {
         cr_assert_eq(check_plan(model, "memory", quantized), check_plan(model, "file", quantized), "the same perplexity");
 }
 
-Test(memory_plan, the_plan_is_what_it_takes, .fini = remove_model) {
+Test(memory_plan, the_plan_is_what_it_takes) {
     make_model(false);
     check_plans(folder);
 }
@@ -108,7 +98,7 @@ Test(memory_plan, the_plan_of_a_real_model) {
     check_plans(path);
 }
 
-Test(memory_plan, what_does_not_fit_is_not_begun, .fini = remove_model) {
+Test(memory_plan, what_does_not_fit_is_not_begun) {
     make_model(false);
     struct fp4_memory m;
     struct fp4_use use = {.tokens = 512};
@@ -156,7 +146,7 @@ Test(memory_plan, what_does_not_fit_is_not_begun, .fini = remove_model) {
     outcome_free(o);
 }
 
-Test(memory_plan, loading_is_measured, .fini = remove_model) {
+Test(memory_plan, loading_is_measured) {
     make_model(false);
     double bytes[2];
     for (int i = 0; i < 2; i++) {
@@ -172,7 +162,7 @@ Test(memory_plan, loading_is_measured, .fini = remove_model) {
     cr_assert(bytes[0] > 1e8 && bytes[1] < bytes[0] / 2, "%.0f and %.0f", bytes[0], bytes[1]); /* 25 million parameters; a block */
 }
 
-Test(memory_plan, nan_in_a_checkpoint_is_a_warning, .fini = remove_model) {
+Test(memory_plan, nan_in_a_checkpoint_is_a_warning) {
     static const char *const places[] = {"memory", "file"};
     make_model(true);
     for (int i = 0; i < 2; i++) {

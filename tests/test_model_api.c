@@ -1,13 +1,12 @@
 /* What models promise beside their numbers: files, snapshots, frozen weights, replicates, hooks, blocks, the cache, errors. */
+#include "tests/folders.h"
 #include "tests/support.h"
 
 #include "fp4lab/model.h"
 #include "lib/backend/backend.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { N = 40 };
 
@@ -64,10 +63,10 @@ Test(model_api, initial_weights) {
 
 static void check_round_trip(enum fp4_arch arch) {
     struct fp4_model *m = model_of(arch), *again;
-    char folder[] = "/tmp/fp4lab-model-XXXXXX", path[64], hex[2][65];
+    char folder[FOLDER_MAX], hex[2][65];
     int32_t tokens[N];
     float a[300], b[300];
-    cr_assert_not_null(mkdtemp(folder));
+    folder_make(folder);
     must(fp4_model_save(m, folder));
     must(fp4_model_load(folder, fp4_backend_cpu(), &again));
     must(fp4_model_hash(m, hex[0]));
@@ -77,9 +76,6 @@ static void check_round_trip(enum fp4_arch arch) {
     must(fp4_model_logits(m, tokens, N, 1, a));
     must(fp4_model_logits(again, tokens, N, 1, b));
     cr_assert_arr_eq(a, b, sizeof a, "logits of the reloaded model");
-    snprintf(path, sizeof path, "%s/model.safetensors", folder), unlink(path);
-    snprintf(path, sizeof path, "%s/config.json", folder), unlink(path);
-    rmdir(folder);
     fp4_model_free(m);
     fp4_model_free(again);
 }

@@ -93,7 +93,6 @@ static void check_files(bool projected) {
         must(fp4_safetensors_write(weights, out, fp4_model_n_params(m)));
         fp4_free(out);
     }
-    folder_remove(folder);
     fp4_model_free(m);
 }
 Test(opt, save_and_load) {

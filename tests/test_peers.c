@@ -40,5 +40,4 @@ Test(peers, random_checkpoints_of_transformers, .timeout = 300) {
     }
     cr_assert_gt(models, 0);
     free(names);
-    folder_remove(folder);
 }

@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "fp4lab/text.h"
+#include "tests/folders.h"
 #include "tests/support.h"
 
 /* Opens a named text, or skips the test where the asset cache has it not. For WikiText-2 data/ beside the golden folder is tried as well. */
@@ -95,7 +95,7 @@ Test(prose, wikitext2) {
 
 /* ---- a cache of our own ---- */
 
-static char folder[64];
+static char folder[FOLDER_MAX];
 
 static void write_asset(const char *name, const char *text) {
     char path[200];
@@ -104,27 +104,16 @@ static void write_asset(const char *name, const char *text) {
 }
 
 static void own_cache(void) {
-    snprintf(folder, sizeof folder, "/tmp/fp4lab-prose-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
+    folder_make(folder);
     setenv("FP4LAB_ASSETS", folder, 1);
     unsetenv("FP4LAB_ASSETS_FROM");
-}
-
-static void remove_cache(void) {
-    static const char *const files[] = {"missing.tsv", "bible-kjv.txt", "gcide-sentences.txt", "notes.txt", "empty.txt"};
-    char path[200];
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
-        unlink(path);
-    }
-    rmdir(folder);
 }
 
 static void says(const char *part) {
     cr_assert_not_null(strstr(fp4_last_error(), part), "\"%s\" does not say \"%s\"", fp4_last_error(), part);
 }
 
-Test(prose, what_is_missing_is_named_with_the_way_out, .init = own_cache, .fini = remove_cache) {
+Test(prose, what_is_missing_is_named_with_the_way_out, .init = own_cache) {
     struct fp4_documents d;
     cr_assert_eq(fp4_documents_open("bible", &d), FP4_ERR_IO);
     says("bible-kjv.txt");
@@ -142,7 +131,7 @@ Test(prose, what_is_missing_is_named_with_the_way_out, .init = own_cache, .fini 
     says("wikitext2");
 }
 
-Test(prose, wrong_contents, .init = own_cache, .fini = remove_cache) {
+Test(prose, wrong_contents, .init = own_cache) {
     struct fp4_documents d;
     write_asset("bible-kjv.txt", "Ge1:1 In the beginning.\nGe1:2 And the earth.\nGe2:1 Thus.\n");
     cr_assert_eq(fp4_documents_open("bible", &d), FP4_ERR_FORMAT);
@@ -158,7 +147,7 @@ Test(prose, wrong_contents, .init = own_cache, .fini = remove_cache) {
     says("empty");
 }
 
-Test(prose, a_file_is_one_document, .init = own_cache, .fini = remove_cache) {
+Test(prose, a_file_is_one_document, .init = own_cache) {
     struct fp4_documents d;
     char path[200];
     write_asset("notes.txt", "one\n\ntwo\n");
@@ -175,7 +164,7 @@ Test(prose, a_file_is_one_document, .init = own_cache, .fini = remove_cache) {
     cr_assert_eq(fp4_documents_open(folder, &d), FP4_ERR_IO);
 }
 
-Test(prose, assets, .init = own_cache, .fini = remove_cache) {
+Test(prose, assets, .init = own_cache) {
     char path[200], small[10];
     write_asset("notes.txt", "x");
     must(fp4_asset_find("notes.txt", path, sizeof path));

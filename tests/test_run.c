@@ -1,5 +1,6 @@
 /* The runner: trials, resume, shards, kills, faults. A toy experiment runs in child processes. */
 #include "experiments/run_internal.h"
+#include "tests/folders.h"
 #include "tests/support.h"
 
 #include "experiments/run.h"
@@ -138,25 +139,9 @@ static const char *said(const char *arguments, int expected, rlim_t file_limit) 
     return text;
 }
 
-static char folder[64];
-static void make_folder(void) {
-    snprintf(folder, sizeof folder, "/tmp/fp4lab-run-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
-}
-static void remove_folder(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    cr_assert_eq(system(command), 0);
-}
-TestSuite(run, .init = make_folder, .fini = remove_folder, .timeout = 120);
-
-static const char *in_folder(const char *rest) {
-    static char texts[8][1024];
-    static unsigned int next;
-    char *t = texts[next++ % 8];
-    snprintf(t, sizeof texts[0], "%s/%s", folder, rest);
-    return t;
-}
+static char folder[FOLDER_MAX];
+static void make_folder(void) { folder_make(folder); }
+TestSuite(run, .init = make_folder, .timeout = 120);
 
 static const char *out_arguments(const char *sub, const char *rest) {
     static char texts[4][2048];
@@ -178,9 +163,9 @@ static size_t load_digest(const char *path, char hex[65]) {
 /* The digest of an undisturbed run: what all others are held to. */
 static void expect_same(const char *path) {
     char want[65], got[65];
-    if (access(in_folder("reference"), F_OK) != 0)
+    if (access(folder_file(folder, "reference"), F_OK) != 0)
         cr_assert_eq(run_toy(out_arguments("reference", "--threads 2")), 0);
-    cr_assert_eq(load_digest(in_folder("reference"), want), 2 * TOY_ITEMS);
+    cr_assert_eq(load_digest(folder_file(folder, "reference"), want), 2 * TOY_ITEMS);
     cr_assert_eq(load_digest(path, got), 2 * TOY_ITEMS);
     cr_assert_str_eq(got, want);
 }
@@ -193,7 +178,7 @@ Test(run, digest_is_equal_for_any_number_of_threads) {
         char arguments[64];
         snprintf(arguments, sizeof arguments, "--threads %s", counts[i]);
         cr_assert_eq(run_toy(out_arguments(counts[i], arguments)), 0);
-        expect_same(in_folder(counts[i]));
+        expect_same(folder_file(folder, counts[i]));
     }
 }
 
@@ -201,17 +186,17 @@ Test(run, digest_is_equal_for_one_shard_or_three) {
     cr_assert_eq(run_toy(out_arguments("s", "--shard 2/3")), 0);
     cr_assert_eq(run_toy(out_arguments("s", "--shard 1/3")), 0);
     cr_assert_eq(run_toy(out_arguments("s", "--shard 3/3")), 0);
-    expect_same(in_folder("s"));
+    expect_same(folder_file(folder, "s"));
     cr_assert_not_null(strstr(said(out_arguments("s", ""), 0, 0), "nothing left"), "a whole run after the shards has nothing to do");
-    expect_same(in_folder("s"));
+    expect_same(folder_file(folder, "s"));
 }
 
 Test(run, digest_tells_other_results_apart) {
     char a[65], b[65];
     cr_assert_eq(run_toy(out_arguments("a", "")), 0);
     cr_assert_eq(run_toy(out_arguments("b", "--seed 2")), 0);
-    load_digest(in_folder("a"), a);
-    load_digest(in_folder("b"), b);
+    load_digest(folder_file(folder, "a"), a);
+    load_digest(folder_file(folder, "b"), b);
     cr_assert_str_neq(a, b);
 }
 
@@ -224,7 +209,7 @@ Test(run, an_interrupted_run_goes_on) {
     cr_assert(rc == 2 || rc == 0, "exit %d", rc);
     toy_pause_us = 0;
     cr_assert_eq(run_toy(out_arguments("i", "--threads 3")), 0);
-    expect_same(in_folder("i"));
+    expect_same(folder_file(folder, "i"));
 }
 
 /* Signals that arrive together are one wish: the trial in flight is finished. A later one drops it. */
@@ -235,7 +220,7 @@ Test(run, a_first_signal_finishes_the_trial_and_a_later_one_drops_it) {
         toy_pauses = 5;
         pid_t pid = start(out_arguments(sub, "--items 1"), NULL);
         struct stat info = {0}; /* a manifest in the file: the trial of 4.5 s has begun, or is about to */
-        for (int i = 0; (stat(in_folder(later ? "sig1/toy.jsonl" : "sig0/toy.jsonl"), &info) != 0 || info.st_size == 0) && i < 2000; i++)
+        for (int i = 0; (stat(folder_file(folder, later ? "sig1/toy.jsonl" : "sig0/toy.jsonl"), &info) != 0 || info.st_size == 0) && i < 2000; i++)
             nanosleep(&(struct timespec){0, 10000000}, NULL);
         nanosleep(&(struct timespec){0, 400000000}, NULL);
         for (int i = 0; i < 4; i++)
@@ -246,7 +231,7 @@ Test(run, a_first_signal_finishes_the_trial_and_a_later_one_drops_it) {
         }
         cr_assert_eq(finish(pid), 2);
         char hex[65];
-        cr_assert_eq(load_digest(in_folder(sub), hex), later ? 0 : 1);
+        cr_assert_eq(load_digest(folder_file(folder, sub), hex), later ? 0 : 1);
     }
 }
 
@@ -266,7 +251,7 @@ Test(run, a_killed_run_goes_on) {
     }
     cr_assert_gt(killed, 0, "no run was killed: the test shows nothing");
     cr_assert_eq(run_toy(out_arguments("k", "")), 0);
-    expect_same(in_folder("k"));
+    expect_same(folder_file(folder, "k"));
 }
 
 static void append_text(const char *path, const char *text) {
@@ -278,45 +263,45 @@ static void append_text(const char *path, const char *text) {
 
 Test(run, a_torn_last_line_is_cut_and_run_again) {
     cr_assert_eq(run_toy(out_arguments("t", "--items 1,2,3,4,5")), 0);
-    const char *path = in_folder("t/toy.jsonl");
+    const char *path = folder_file(folder, "t/toy.jsonl");
     struct stat info;
     cr_assert_eq(stat(path, &info), 0);
     cr_assert_eq(truncate(path, info.st_size - 20), 0);
     cr_assert_eq(run_toy(out_arguments("t", "")), 0);
-    expect_same(in_folder("t"));
+    expect_same(folder_file(folder, "t"));
 }
 
 Test(run, a_full_disk_loses_nothing) {
     cr_assert_eq(run_toy(out_arguments("f", "--items 1")), 0);
     struct stat info;
-    cr_assert_eq(stat(in_folder("f/toy.jsonl"), &info), 0);
+    cr_assert_eq(stat(folder_file(folder, "f/toy.jsonl"), &info), 0);
     const char *text = said(out_arguments("f", ""), 2, (rlim_t)info.st_size + 3000);
     cr_assert_not_null(strstr(text, "toy.jsonl: cannot write"), "%s", text);
     char hex[65];
-    size_t n = load_digest(in_folder("f"), hex);
+    size_t n = load_digest(folder_file(folder, "f"), hex);
     cr_assert(n >= 2 && n < 2 * TOY_ITEMS, "%zu trials", n);
     struct results r;
-    const char *path = in_folder("f");
+    const char *path = folder_file(folder, "f");
     must(results_load(&path, 1, &r));
     cr_assert_eq(r.torn, 0, "the part that fitted must be cut off");
     results_free(&r);
     cr_assert_eq(run_toy(out_arguments("f", "")), 0);
-    expect_same(in_folder("f"));
+    expect_same(folder_file(folder, "f"));
 }
 
 Test(run, two_runs_do_not_write_one_file) {
-    must(fp4_make_dirs(in_folder("l")));
-    int fd = open(in_folder("l/toy.jsonl"), O_RDWR | O_CREAT, 0666);
+    must(fp4_make_dirs(folder_file(folder, "l")));
+    int fd = open(folder_file(folder, "l/toy.jsonl"), O_RDWR | O_CREAT, 0666);
     cr_assert_eq(flock(fd, LOCK_EX), 0);
     cr_assert_not_null(strstr(said(out_arguments("l", ""), 2, 0), "another run is writing"));
     cr_assert_not_null(strstr(said(out_arguments("l", "--shard 1/3"), 2, 0), "divided differently"));
     close(fd);
     cr_assert_eq(run_toy(out_arguments("l", "")), 0);
-    expect_same(in_folder("l"));
+    expect_same(folder_file(folder, "l"));
 }
 
 Test(run, faults_are_one_line_that_names_the_way_out) {
-    must(fp4_write_file(in_folder("file"), "x", 1));
+    must(fp4_write_file(folder_file(folder, "file"), "x", 1));
     static const struct {
         const char *arguments, *says;
     } cases[] = {{"--out %s/file", "not a folder"},        {"--arms none --out %s/a", "known: plain, squared"},
@@ -350,12 +335,12 @@ Test(run, results_of_another_schema_are_left_alone) {
         snprintf(sub, sizeof sub, "x%zu", i);
         snprintf(file, sizeof file, "%s/toy.jsonl", sub);
         cr_assert_eq(run_toy(out_arguments(sub, "--items 1")), 0);
-        append_text(in_folder(file), cases[i].line);
-        must(fp4_read_file(in_folder(file), 1 << 20, &before, NULL));
+        append_text(folder_file(folder, file), cases[i].line);
+        must(fp4_read_file(folder_file(folder, file), 1 << 20, &before, NULL));
         const char *text = said(out_arguments(sub, ""), 2, 0);
         cr_assert_not_null(strstr(text, cases[i].says), "%s", text);
         cr_assert_not_null(strstr(text, "toy.jsonl:4: "), "file and line: %s", text);
-        must(fp4_read_file(in_folder(file), 1 << 20, &after, NULL));
+        must(fp4_read_file(folder_file(folder, file), 1 << 20, &after, NULL));
         cr_assert_str_eq(before, after, "the file must not be touched");
         fp4_free(before);
         fp4_free(after);
@@ -364,7 +349,7 @@ Test(run, results_of_another_schema_are_left_alone) {
 
 Test(run, a_trial_twice_is_an_error) {
     cr_assert_eq(run_toy(out_arguments("d", "")), 0);
-    const char *paths[] = {in_folder("d"), in_folder("d/toy.jsonl")};
+    const char *paths[] = {folder_file(folder, "d"), folder_file(folder, "d/toy.jsonl")};
     struct results r;
     cr_assert_eq(results_load(paths, 2, &r), FP4_ERR_FORMAT);
     cr_assert_not_null(strstr(fp4_last_error(), "twice"));
@@ -373,7 +358,7 @@ Test(run, a_trial_twice_is_an_error) {
 Test(run, a_dry_run_writes_nothing) {
     const char *text = said(out_arguments("dry", "--dry-run --arms plain"), 0, 0);
     cr_assert_not_null(strstr(text, "# 12 trials, 0 of them there"), "%s", text);
-    cr_assert_neq(access(in_folder("dry"), F_OK), 0);
+    cr_assert_neq(access(folder_file(folder, "dry"), F_OK), 0);
     cr_assert_eq(run_toy(out_arguments("dry", "--items 7")), 0);
     text = said(out_arguments("dry", "--dry-run --arms plain"), 0, 0);
     cr_assert_not_null(strstr(text, "# 12 trials, 1 of them there"), "%s", text);
@@ -392,7 +377,7 @@ Test(run, what_does_not_fit_is_not_begun) {
     cr_assert_eq(run_toy(out_arguments("m", "")), 2);
     cr_assert_eq(run_toy(out_arguments("m", "--ignore-memory")), 0);
     toy_needs = 0;
-    expect_same(in_folder("m"));
+    expect_same(folder_file(folder, "m"));
 }
 
 Test(run, a_checkpoint_with_nan_stops_it) {
@@ -401,9 +386,9 @@ Test(run, a_checkpoint_with_nan_stops_it) {
     struct fp4_model *m;
     must(fp4_model_create(&config, 1, fp4_backend_cpu(), &m));
     fp4_model_find_param(m, "model.norm.weight")->data[3] = NAN;
-    must(fp4_model_save(m, in_folder("nan")));
+    must(fp4_model_save(m, folder_file(folder, "nan")));
     fp4_model_free(m);
-    toy_checkpoint = in_folder("nan");
+    toy_checkpoint = folder_file(folder, "nan");
     const char *text = said(out_arguments("n", ""), 2, 0);
     cr_assert(strstr(text, "toy: ") && strstr(text, "tensor model.norm.weight: 1 of 8 values are NaN or infinite; --allow-nonfinite"), "%s", text);
     text = said(out_arguments("n", "--items 1 --allow-nonfinite"), 0, 0);
@@ -422,13 +407,13 @@ Test(run, manifests_precede_trials) {
     cr_assert_eq(run_toy(out_arguments("m", "--items 1,2,3 --threads 2")), 0);
     cr_assert_eq(run_toy(out_arguments("m", "--items 1,2,3")), 0);
     char *text;
-    must(fp4_read_file(in_folder("m/toy.jsonl"), 1 << 20, &text, NULL));
+    must(fp4_read_file(folder_file(folder, "m/toy.jsonl"), 1 << 20, &text, NULL));
     char kinds[32] = "";
     for (char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
         strcat(kinds, strstr(line, "\"type\":\"manifest\"") ? "m" : "t");
     cr_assert_str_eq(kinds, "mttttmtt");
     fp4_free(text);
-    const char *path = in_folder("m");
+    const char *path = folder_file(folder, "m");
     struct results r;
     must(results_load(&path, 1, &r));
     json_t *machine = json_object_get(json_array_get(r.manifests, 1), "machine");

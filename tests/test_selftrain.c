@@ -1,4 +1,5 @@
 /* The suite's own small model: its data, its cache, and how good it is. */
+#include "tests/folders.h"
 #include "tests/support.h"
 
 #include <stdlib.h>
@@ -19,15 +20,9 @@ static struct fp4_corpus *corpus(void) {
 }
 
 /* An empty asset cache of its own. */
-static void own_assets(char folder[64]) {
-    strcpy(folder, "/tmp/fp4lab-assets-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
+static void own_assets(char folder[FOLDER_MAX]) {
+    folder_make(folder);
     cr_assert_eq(setenv("FP4LAB_ASSETS", folder, 1), 0);
-}
-static void remove_assets(const char *folder) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    cr_assert_eq(system(command), 0);
 }
 
 static void hash_of(const char *folder, char hex[65]) {
@@ -68,7 +63,7 @@ Test(selftrain, stream_is_documents_one_after_the_other) {
 }
 
 Test(selftrain, trained_once_the_same_for_any_threads_and_again_after_a_kill) {
-    char assets[64], first[1024], second[1024], file[1200], a[65], b[65];
+    char assets[FOLDER_MAX], first[1024], second[1024], file[1200], a[65], b[65];
     struct fp4_corpus *c = corpus();
     own_assets(assets);
     fp4_set_threads(1);
@@ -86,13 +81,12 @@ Test(selftrain, trained_once_the_same_for_any_threads_and_again_after_a_kill) {
     hash_of(second, b);
     cr_assert_str_eq(a, b);
     cr_assert_neq(written(first, "model.safetensors").st_ino, before.st_ino);
-    remove_assets(assets);
     fp4_corpus_destroy(c);
     fp4_set_threads(0);
 }
 
 Test(selftrain, another_shape_has_a_folder_of_its_own) {
-    char assets[64], first[1024], second[1024], a[65], b[65];
+    char assets[FOLDER_MAX], first[1024], second[1024], a[65], b[65];
     struct selftrain_shape other = tiny;
     struct fp4_corpus *c = corpus();
     own_assets(assets);
@@ -103,13 +97,12 @@ Test(selftrain, another_shape_has_a_folder_of_its_own) {
     hash_of(first, a);
     hash_of(second, b);
     cr_assert_str_neq(a, b);
-    remove_assets(assets);
     fp4_corpus_destroy(c);
 }
 
 Test(selftrain, learns) {
     enum { EVAL = 16 };
-    char assets[64], folder[1024];
+    char assets[FOLDER_MAX], folder[1024];
     struct selftrain_shape s = tiny;
     struct fp4_corpus *c = corpus();
     struct fp4_model *m;
@@ -126,7 +119,6 @@ Test(selftrain, learns) {
     cr_assert_gt(loss, d.entropy_floor);
     train_data_close(&d);
     fp4_model_free(m);
-    remove_assets(assets);
     fp4_corpus_destroy(c);
 }
 

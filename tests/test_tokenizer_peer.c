@@ -135,7 +135,6 @@ static void compare_all(const char *what, const char *script, const char *more) 
     cr_assert_gt(kinds, 0);
     fprintf(stderr, "%s: %zu comparisons over %zu kinds\n", what, compared, kinds);
     free(list);
-    folder_remove(folder);
 }
 
 Test(tokenizer_peer, tokenizers_library_gives_the_same, .timeout = 3000) {

@@ -88,7 +88,6 @@ static fp4_status open_pair(const char *vocab, const char *merges, const char *c
     if (config)
         must(fp4_write_file(folder_file(folder, "tokenizer_config.json"), config, strlen(config)));
     fp4_status status = fp4_tokenizer_open(folder, t);
-    folder_remove(folder);
     return status;
 }
 
@@ -130,7 +129,6 @@ Test(tokenizer_pair, beside_weights) {
     fp4_tokenizer_close(t);
     must(fp4_write_file(folder_file(folder, "tokenizer.json"), zip, sizeof zip)); /* no way back to the folder from a file in it */
     cr_assert_eq(fp4_tokenizer_open(folder_file(folder, "model.safetensors"), &t), FP4_ERR_FORMAT);
-    folder_remove(folder);
 }
 
 /* tokenizer_config.json and the older added_tokens.json; the latter's tokens are special where another file names them so. Ids of transformers' GPT2Tokenizer. */
@@ -152,7 +150,6 @@ Test(tokenizer_pair, added_tokens) {
     ids_are(t, "<i>b a  a", false, "9,10,14,4", "plain");
     cr_assert(fp4_token_is_special(t, 13) && !fp4_token_is_special(t, 14));
     fp4_tokenizer_close(t);
-    folder_remove(folder);
 }
 
 Test(tokenizer_pair, what_is_wrong_is_named) {

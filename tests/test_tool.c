@@ -82,13 +82,6 @@ static const char *net(enum fp4_arch arch) {
 }
 static const char *tiny(void) { return net(FP4_ARCH_LLAMA); }
 
-static void tidy(void) {
-    for (size_t i = 0; i < 2; i++)
-        if (*nets[i])
-            folder_remove(nets[i]);
-}
-TestSuite(tool, .fini = tidy);
-
 /* ---- help and errors ---- */
 
 Test(tool, help_and_version) {
@@ -165,30 +158,15 @@ static void copy_file(const char *from, const char *to, size_t limit) {
 }
 
 /* A folder like the tiny model's, its weights cut after `limit` bytes. */
-static void make_model(char folder[64], size_t limit) {
-    char from[1100], to[128];
-    snprintf(folder, 64, "/tmp/fp4lab-model-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
+static void make_model(char folder[FOLDER_MAX], size_t limit) {
     static const char *const files[] = {"config.json", "model.safetensors"};
-    for (int i = 0; i < 2; i++) {
-        snprintf(from, sizeof from, "%s/%s", tiny(), files[i]);
-        snprintf(to, sizeof to, "%s/%s", folder, files[i]);
-        copy_file(from, to, i ? limit : SIZE_MAX);
-    }
-}
-
-static void remove_model(const char *folder) {
-    static const char *const files[] = {"config.json", "model.safetensors"};
-    char path[128];
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
-        unlink(path);
-    }
-    rmdir(folder);
+    folder_make(folder);
+    for (int i = 0; i < 2; i++)
+        copy_file(folder_file(tiny(), files[i]), folder_file(folder, files[i]), i ? limit : SIZE_MAX);
 }
 
 Test(tool, broken_and_missing_files) {
-    char folder[64], path[128];
+    char folder[FOLDER_MAX], path[128];
     fails(tool("info", "/nonexistent.gguf", NULL), "/nonexistent.gguf: cannot open");
     fails(tool("info", "/tmp", NULL), "/tmp: no model.safetensors");
     fails(tool("info", "/dev/null", NULL), "/dev/null: not a regular file");
@@ -202,13 +180,11 @@ Test(tool, broken_and_missing_files) {
     snprintf(path, sizeof path, "%s/config.json", folder);
     unlink(path);
     fails(tool("perplexity", "--model", folder, "--tokens", "1,2", NULL), folder);
-    remove_model(folder);
     make_model(folder, SIZE_MAX);
     unlink(path);
     snprintf(path, sizeof path, "%s/config.json", folder);
     write_bytes(path, "{\"model_type\":\"llama\"", 21);
     fails(tool("logits", "--model", folder, "--tokens", "1", NULL), path);
-    remove_model(folder);
 }
 
 Test(tool, a_full_disk_is_an_error) {
@@ -264,8 +240,9 @@ Test(tool, info_in_every_form) {
 }
 
 Test(tool, csv_and_markdown_quote) {
-    char path[64];
-    snprintf(path, sizeof path, "/tmp/fp4lab-names-%ld.safetensors", (long)getpid());
+    char folder[FOLDER_MAX];
+    folder_make(folder);
+    const char *path = folder_file(folder, "names.safetensors");
     const float x[1] = {0};
     const struct fp4_tensor_out t = {"a,\"b\"|\033[31m", FP4_F32, 1, {1}, x};
     must(fp4_safetensors_write(path, &t, 1));
@@ -276,7 +253,6 @@ Test(tool, csv_and_markdown_quote) {
     done(csv);
     done(md);
     done(text);
-    unlink(path);
 }
 
 Test(tool, every_listed_format_is_understood) {
@@ -427,7 +403,7 @@ Test(tool, threads_do_not_change_a_bit) {
 
 /* Weights written by `quantize --out` give, bit for bit, what --weights gives on the original. */
 Test(tool, a_written_model_is_the_quantized_one) {
-    char folder[64], path[128];
+    char folder[FOLDER_MAX], path[128];
     make_model(folder, SIZE_MAX);
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
     fails(tool("quantize", tiny(), "nvfp4:te", "--out", path, NULL), "is there already; --force");
@@ -440,13 +416,13 @@ Test(tool, a_written_model_is_the_quantized_one) {
     json_decref(a);
     json_decref(b);
     json_decref(plain);
-    remove_model(folder);
 }
 
 /* What comes out of a folder, through a GGUF file and back, is what went in. */
 Test(tool, an_exported_model_is_the_same) {
-    char gguf[64], folder[64];
-    snprintf(gguf, sizeof gguf, "/tmp/fp4lab-export-%ld.gguf", (long)getpid());
+    char folder[FOLDER_MAX], beside[FOLDER_MAX];
+    folder_make(beside);
+    const char *gguf = folder_file(beside, "x.gguf");
     make_model(folder, SIZE_MAX);
     json_t *written = json_of(tool("export", "--model", tiny(), "--to", gguf, "--no-tokenizer", "-o", "json", NULL));
     struct fp4_checkpoint *c;
@@ -465,11 +441,6 @@ Test(tool, an_exported_model_is_the_same) {
     cr_assert(json_equal(json_object_get(a, "logits"), json_object_get(b, "logits")));
     json_decref(a);
     json_decref(b);
-    unlink(gguf);
-    char path[128];
-    snprintf(path, sizeof path, "%s/generation_config.json", folder);
-    unlink(path);
-    remove_model(folder);
 }
 
 Test(tool, a_limit_on_perplexity_is_a_check) {

@@ -186,7 +186,6 @@ Test(torch, folders_shards_and_identity) {
     cr_assert_str_eq(hex, whole);
     must(fp4_safetensors_write(folder_file(folder, "model.safetensors"), &(struct fp4_tensor_out){"z", FP4_F32, 1, {1}, &z}, 1));
     cr_assert_str_eq(kind_of(folder, 1), "safetensors", "safetensors come first");
-    folder_remove(folder);
 }
 
 /* ---- torch itself ---- */
@@ -261,5 +260,4 @@ Test(torch, what_torch_itself_saves, .timeout = 300) {
     if (there)
         check_model(folder);
     free(text);
-    folder_remove(folder);
 }

@@ -1,4 +1,5 @@
 /* Weights that stay in their file give the same bits as weights in memory, take the memory that the plan says, and NaN is found. */
+#include "tests/folders.h"
 #include "tests/support.h"
 
 #include "fp4lab/methods.h"
@@ -30,27 +31,18 @@ static struct fp4_config opt(bool post) {
     return c;
 }
 
-/* A folder with a checkpoint of random weights; removed by `forget`. */
+/* A folder with a checkpoint of random weights. */
 struct folder {
-    char path[64];
+    char path[FOLDER_MAX];
 };
 static struct folder saved(const struct fp4_config *config) {
-    struct folder f = {"/tmp/fp4lab-weights-XXXXXX"};
+    struct folder f;
     struct fp4_model *m;
-    cr_assert_not_null(mkdtemp(f.path));
+    folder_make(f.path);
     must(fp4_model_create(config, 5, fp4_backend_cpu(), &m));
     must(fp4_model_save(m, f.path));
     fp4_model_free(m);
     return f;
-}
-static void forget(const struct folder *f) {
-    const char *const names[] = {"model.safetensors", "config.json"};
-    for (size_t i = 0; i < 2; i++) {
-        char path[128];
-        snprintf(path, sizeof path, "%s/%s", f->path, names[i]);
-        unlink(path);
-    }
-    rmdir(f->path);
 }
 
 static struct fp4_model *open_in(const char *path, enum fp4_weights_in where) {
@@ -122,7 +114,6 @@ Test(weights, file_and_memory_give_the_same_bits) {
         }
         fp4_model_free(a);
         fp4_model_free(b);
-        forget(&f);
     }
 }
 
@@ -207,7 +198,6 @@ Test(weights, rewritten_weights_are_the_same_in_both) {
         }
         same(&outcomes[0], &outcomes[1]);
     }
-    forget(&f);
 }
 
 /* Embedding and head can be set as well, before and after they were used. */
@@ -235,7 +225,6 @@ Test(weights, embedding_and_head_are_set) {
                 fp4_model_free(m);
             }
             same(&outcomes[0], &outcomes[1]);
-            forget(&f);
         }
 }
 
@@ -250,7 +239,6 @@ Test(weights, what_needs_memory_says_so) {
     cr_assert_eq(fp4_model_set(m, fp4_model_param(m, 0), w), FP4_ERR_IO);
     cr_assert(strstr(fp4_last_error(), "/nowhere/at/all") && strstr(fp4_last_error(), "TMPDIR"), "%s", fp4_last_error());
     fp4_model_free(m);
-    forget(&f);
 }
 
 /* ---- NaN and infinity ---- */
@@ -268,11 +256,11 @@ static void hear(void *context, const char *message) {
 /* A checkpoint with one bad value in a tensor, which is found in both places, at load or when it is used. */
 static void check_nonfinite(const char *name, float bad) {
     struct fp4_config config = config_of(FP4_ARCH_LLAMA, false);
-    struct folder f = {"/tmp/fp4lab-weights-XXXXXX"};
+    struct folder f;
     struct fp4_model *m;
     const int32_t tokens[] = {1, 2, 3};
     float logits[V], *x;
-    cr_assert_not_null(mkdtemp(f.path));
+    folder_make(f.path);
     must(fp4_model_create(&config, 5, fp4_backend_cpu(), &m));
     struct fp4_param *p = fp4_model_find_param(m, name);
     must(FP4_NEW(x, p->elements));
@@ -302,7 +290,6 @@ static void check_nonfinite(const char *name, float bad) {
         cr_assert(strstr(fp4_last_error(), name) && strstr(fp4_last_error(), "--allow-nonfinite"), "%s", fp4_last_error());
         cr_assert_eq(heard.n, 0);
     }
-    forget(&f);
 }
 
 Test(weights, nan_and_infinity_are_found) {

@@ -3,10 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "fp4lab/model.h"
+#include "tests/folders.h"
 #include "tests/fuzz/seeds_internal.h"
 #include "tests/results_fixture.h"
 
@@ -108,24 +107,18 @@ static bool model_folder(size_t i, struct bytes *out, char name[64]) {
          .norm_eps = 1e-5f, .rope_theta = 10000, .bos_id = -1, .eos_id = -1}};
     if (i >= sizeof all / sizeof *all)
         return false;
-    char folder[] = "/tmp/fp4lab-seeds-XXXXXX", path[64];
+    char folder[FOLDER_MAX];
     struct fp4_model *m = NULL;
     *out = (struct bytes){0};
-    if (!mkdtemp(folder) || fp4_model_create(&all[i], 1, fp4_backend_cpu(), &m) != FP4_OK || fp4_model_save(m, folder) != FP4_OK) {
+    folder_make(folder);
+    if (fp4_model_create(&all[i], 1, fp4_backend_cpu(), &m) != FP4_OK || fp4_model_save(m, folder) != FP4_OK) {
         fprintf(stderr, "fuzz-seeds: %s\n", fp4_last_error());
         abort();
     }
     fp4_model_free(m);
-    static const char *const files[] = {"config.json", "model.safetensors", "generation_config.json"};
-    for (size_t k = 0; k < sizeof files / sizeof *files; k++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[k]);
-        if (k < 2)
-            append_file(out, path);
-        if (k == 0)
-            put(out, "", 1);
-        unlink(path);
-    }
-    rmdir(folder);
+    append_file(out, folder_file(folder, "config.json"));
+    put(out, "", 1);
+    append_file(out, folder_file(folder, "model.safetensors"));
     snprintf(name, 64, "folder-%zu", i);
     return true;
 }
@@ -133,23 +126,18 @@ static bool model_folder(size_t i, struct bytes *out, char name[64]) {
 /* Made-up results of the three experiments: of each file the first lines are one seed. */
 enum { RESULTS_SEED = 12000 };
 static bool results(size_t i, struct bytes *out, char name[64]) {
-    static const char *const files[] = {"tta.jsonl", "ptq.jsonl", "train.jsonl", "bench.json"};
+    static const char *const files[] = {"tta.jsonl", "ptq.jsonl", "train.jsonl"};
     static const enum fixture kinds[] = {FIXTURE_EMPTY, FIXTURE_SMOKE};
     if (i >= 6)
         return false;
-    char folder[] = "/tmp/fp4lab-seeds-XXXXXX", path[64];
+    char folder[FOLDER_MAX];
     *out = (struct bytes){0};
-    if (!mkdtemp(folder) || fixture_write(folder, kinds[i / 3]) != FP4_OK)
+    folder_make(folder);
+    if (fixture_write(folder, kinds[i / 3]) != FP4_OK)
         return false;
-    snprintf(path, sizeof path, "%s/%s", folder, files[i % 3]);
-    append_file(out, path);
+    append_file(out, folder_file(folder, files[i % 3]));
     while (out->n > RESULTS_SEED || (out->n && out->data[out->n - 1] != '\n'))
         out->n--;
-    for (size_t k = 0; k < sizeof files / sizeof *files; k++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[k]);
-        unlink(path);
-    }
-    rmdir(folder);
     snprintf(name, 64, "%s-%s", i / 3 ? "smoke" : "empty", files[i % 3]);
     return true;
 }
