@@ -282,7 +282,7 @@ Test(hostile, what_a_model_cannot_do_names_it) {
 
 /* A vocabulary of all bytes, chosen from at random: what is generated cannot steer a terminal. */
 Test(hostile, generated_text_is_safe_to_print) {
-    char path[128], seed[8];
+    char path[128], seed[16];
     folder_make(folder);
     struct bytes model = seed_gguf_model();
     write_in_folder(path, "model.gguf", &model);
