@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fp4lab/text.h"
+
 const char *golden_folder(void) {
     const char *folder = getenv("FP4LAB_GOLDEN");
     if (!folder || !*folder)
@@ -38,6 +40,13 @@ const char *golden_file(const char *relative) {
 void golden_count(const char *folder, size_t vectors) {
     fprintf(stderr, "VECTORS %s %zu\n", folder, vectors);
     fflush(stderr);
+}
+
+void need_text(const char *name) {
+    struct fp4_documents d;
+    if (fp4_documents_open(name, &d) != FP4_OK)
+        skip_test(name, fp4_last_error());
+    fp4_documents_close(&d);
 }
 
 static size_t whole_pages(size_t bytes) {

@@ -28,6 +28,8 @@ const char *golden_folder(void);
 const char *golden_file(const char *relative);
 /* Prints "SKIPPED name: why", which ci/test counts and shows, and ends the test as skipped. */
 void skip_test(const char *what, const char *why) __attribute__((noreturn));
+/* Skips the running test when the asset cache has not this text (fp4_documents_open). */
+void need_text(const char *name);
 /* Prints "VECTORS folder count": ci/test adds these up. */
 void golden_count(const char *folder, size_t vectors);
 

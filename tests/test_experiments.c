@@ -58,13 +58,6 @@ static const char *make_model(const char *name, size_t context, bool tokenizer) 
     return path;
 }
 
-static void need_bible(void) {
-    struct fp4_documents d;
-    if (fp4_documents_open("bible", &d) != FP4_OK)
-        skip_test("bible", fp4_last_error());
-    fp4_documents_close(&d);
-}
-
 static long long integer(const json_t *o, const char *key) {
     cr_assert(json_is_integer(json_object_get(o, key)), "%s", key);
     return (long long)json_integer_value(json_object_get(o, key));
@@ -101,7 +94,7 @@ static void check_windows(const char *path) {
 }
 
 Test(experiments, windows_are_no_longer_than_the_models_context) {
-    need_bible();
+    need_text("bible");
     const char *model = make_model("short", 64, true), *out = folder_file(folder, "out");
     succeeds(run("ptq", "--model", model, "--profile", "smoke", "--items", "bible", "--arms", "unquantized,gptq_nvfp4", "--seeds", "1", "--out", out, NULL),
              "its context is 64 tokens: windows of bible have 64, not 1024");
@@ -109,7 +102,7 @@ Test(experiments, windows_are_no_longer_than_the_models_context) {
 }
 
 Test(experiments, models_are_a_list) {
-    need_bible();
+    need_text("bible");
     char both[2 * FOLDER_MAX + 32];
     snprintf(both, sizeof both, "%s,%s", make_model("a", 64, true), make_model("b", 2048, true));
     const char *out = folder_file(folder, "out");
