@@ -83,36 +83,46 @@ struct subject {
 };
 
 static const char *emptied; /* a folder, before each run; NULL: none */
+/* How often a block may be lost before it counts as a leak: more than once where the subject begins threads, which may take blocks with them. */
+static int chances = 1;
 
 static void prepare(void) {
     if (emptied)
         folder_empty(emptied);
 }
 
+/* Runs it with the n-th allocation failing; whether that came. */
+static bool fail_one(const struct subject *s, size_t n, fp4_status *status) {
+    long lost = 1;
+    bool failed = false;
+    for (int i = 0; lost && i < chances; i++) {
+        prepare();
+        long before = live;
+        fp4_fail(FP4_OK, "nothing said");
+        memory_fail_at(n);
+        *status = s->run(s->context);
+        failed = memory_has_failed();
+        memory_fail_at(0);
+        lost = live - before;
+    }
+    cr_assert_eq(lost, 0, "%s: allocation %zu failing: %ld blocks lost", s->name, n, lost);
+    return failed;
+}
+
 /* Some libraries do without a block that they cannot have, which is no error: then the result must be whole. `tolerated`: how many may. */
 static void fail_each(const struct subject *s, size_t tolerated) {
     size_t n = 1, without = 0;
+    fp4_status status;
     fp4_set_threads(1);
     prepare();
     must(s->run(s->context)); /* once for what is set up once a process */
-    long before = live;
-    for (;; n += n < 100 ? 1 : s->every) {
-        prepare();
-        fp4_fail(FP4_OK, "nothing said");
-        memory_fail_at(n);
-        fp4_status status = s->run(s->context);
-        bool failed = memory_has_failed();
-        memory_fail_at(0);
-        cr_assert_eq(live, before, "%s: allocation %zu failing: %ld blocks lost", s->name, n, live - before);
-        if (!failed) {
-            cr_assert_eq(status, FP4_OK, "%s: %s", s->name, fp4_last_error());
-            break;
-        }
+    for (; fail_one(s, n, &status); n += n < 100 ? 1 : s->every) {
         without += status == FP4_OK;
         if (status != FP4_OK)
             cr_assert_str_neq(fp4_last_error(), "nothing said", "%s: allocation %zu", s->name, n);
         cr_assert_leq(without, tolerated, "%s: allocation %zu failed and nobody minded", s->name, n);
     }
+    cr_assert_eq(status, FP4_OK, "%s: %s", s->name, fp4_last_error());
     cr_assert_gt(n, 1, "%s allocates nothing", s->name);
     printf("%s: %zu allocations, %zu done without\n", s->name, n - 1, without);
 }
@@ -332,6 +342,7 @@ Test(memory, fetch) {
     struct hub_server *s = hub_server_start(HUB_FINE);
     hub_use_server(s, root);
     emptied = root;
+    chances = 3; /* libcurl resolves names in a thread, also addresses when there was no memory for the short way */
     must(fp4_hub_parse("org/sharded", &spec));
     fail_each(&(struct subject){"fetch", fetch, &spec, 13}, 16 /* connections that are not kept, messages of libcurl */);
     hub_server_stop(s);
