@@ -11,6 +11,7 @@
 
 /* ---- signals: the first lets the trial in flight finish, the second (or one outside a trial) ends the program ---- */
 
+static const char *program_name;
 static volatile sig_atomic_t in_trial;
 static atomic_int stop_asked; /* 0: no; else the second of the clock at which it was, plus 1 */
 static char message_first[128], message_last[128]; /* one write each */
@@ -37,15 +38,22 @@ static void on_signal(int number) {
     errno = error;
 }
 
+static void on_lost_map(const char *message) {
+    dprintf(STDERR_FILENO, "%s: %s\n", program_name, message);
+    _exit(2);
+}
+
 static void catch_signals(const char *program) {
     snprintf(message_first, sizeof message_first, "\n%s: stopping after the trial in flight; once more to drop it\n", program);
     snprintf(message_last, sizeof message_last, "\n%s: stopped; what is done is kept, the same command continues\n", program);
+    program_name = program;
     in_trial = 0;
     atomic_store(&stop_asked, 0);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    fp4_catch_lost_maps(on_lost_map);
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is an error of write, not a death */
 }
 

@@ -1,11 +1,14 @@
 /* The ground floor: status, sizes, memory, Philox, parallel loops, hashes, files. */
 #include "tests/folders.h"
+#include "tests/program.h"
 #include "tests/support.h"
 
+#include <signal.h>
 #include <stdatomic.h>
-
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 Test(base, sizes_are_checked) {
@@ -117,6 +120,60 @@ Test(base, sha256_of_abc) { /* FIPS 180-2, appendix B.1 */
     char hex[65];
     must(fp4_sha256_buffer("abc", 3, hex));
     cr_assert_str_eq(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+static void on_lost_map(const char *message) {
+    dprintf(STDERR_FILENO, "reader: %s\n", message);
+    _exit(2);
+}
+
+/* A child reads a map whose file has shrunk to a page: the page that is left, then one that is gone. */
+static void read_beyond(const char *path, bool program, int err) {
+    struct fp4_map map;
+    dup2(err, STDERR_FILENO);
+    if (program)
+        fp4_catch_lost_maps(on_lost_map);
+    else
+        signal(SIGBUS, SIG_DFL); /* sanitizers have a handler of their own */
+    if (fp4_map_open(path, &map) != FP4_OK || truncate(path, sysconf(_SC_PAGESIZE)) != 0)
+        _exit(90);
+    int seen = ((volatile const uint8_t *)map.data)[0];
+    seen += ((volatile const uint8_t *)map.data)[map.size - 1];
+    _exit(91 + (seen > 0));
+}
+
+Test(base, map_of_a_file_that_is_cut_short) {
+    char folder[FOLDER_MAX];
+    folder_make(folder);
+    for (int program = 0; program < 2; program++) {
+        int err = scratch_file(), status;
+        size_t n = 5 * (size_t)sysconf(_SC_PAGESIZE);
+        char *pages;
+        must(FP4_NEW(pages, n));
+        const char *path = folder_file(folder, "cut\n\xe2\x80\xae.gguf");
+        must(fp4_write_file(path, pages, n));
+        fp4_free(pages);
+        pid_t pid = fork();
+        cr_assert_geq(pid, 0);
+        if (pid == 0)
+            read_beyond(path, program, err);
+        cr_assert_eq(waitpid(pid, &status, 0), pid);
+        char *said = slurp(err);
+        if (program) {
+            cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 2, "status %x: %s", status, said);
+            cr_assert(strncmp(said, "reader: /", 9) == 0 && strstr(said, "/cut\\012\\u202e.gguf: cut short") && strchr(said, '\n') == said + strlen(said) - 1,
+                      "%s", said);
+        } else {
+            cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS, "this file does not show what it should: status %x", status);
+        }
+        free(said);
+    }
+}
+
+/* Not every bus error is a file's. */
+Test(base, other_bus_errors_stay_crashes, .signal = SIGBUS) {
+    fp4_catch_lost_maps(on_lost_map);
+    raise(SIGBUS);
 }
 
 Test(base, files_are_written_whole_and_folders_refused) {

@@ -1,5 +1,6 @@
 /* fp4lab: the tool for people. One file for each subcommand. */
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/base/json.h"
 #include "tools/tool.h"
@@ -38,6 +39,11 @@ static void warn(void *context, const char *message) {
     fprintf(stderr, "fp4lab: warning: %s\n", message);
 }
 
+static void on_lost_map(const char *message) {
+    dprintf(STDERR_FILENO, "fp4lab: %s\n", message);
+    _exit(TOOL_ERROR);
+}
+
 static int help(void) {
     puts("usage: fp4lab COMMAND [OPTION]...\n"
          "4-bit floating point in transformers: look into checkpoints, quantize them, and see what that does.\n");
@@ -69,6 +75,7 @@ int main(int argc, char **argv) {
     if (fp4_cpu_select(NULL) != FP4_OK)
         return tool_error();
     fp4_set_warning_handler(warn, NULL);
+    fp4_catch_lost_maps(on_lost_map);
     json_watch();
     for (int i = 0; name && i < N_COMMANDS; i++)
         if (strcmp(name, commands[i].name) == 0)

@@ -14,28 +14,36 @@ void fp4_hold_standard_files(void) {
             return; /* takes the lowest number that is free: this one */
 }
 
-fp4_status fp4_map_open(const char *path, struct fp4_map *out) {
-    *out = (struct fp4_map){0};
+static fp4_status open_regular(const char *path, int *fd, size_t *size) {
     /* O_NONBLOCK: a pipe must be refused, not waited for. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0)
         return fp4_fail(FP4_ERR_IO, "%s: cannot open: %s", path, strerror(errno));
     struct stat info;
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        close(fd);
+    if (fstat(*fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+        close(*fd);
         return fp4_fail(FP4_ERR_IO, "%s: not a regular file; name a file", path);
     }
-    if (info.st_size == 0) {
+    *size = (size_t)info.st_size;
+    return FP4_OK;
+}
+
+fp4_status fp4_map_open(const char *path, struct fp4_map *out) {
+    int fd;
+    size_t size;
+    *out = (struct fp4_map){0};
+    FP4_TRY(open_regular(path, &fd, &size));
+    if (size == 0) {
         close(fd);
         *out = (struct fp4_map){(const uint8_t *)"", 0};
         return FP4_OK;
     }
-    void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
     int error = errno;
     close(fd);
     if (data == MAP_FAILED)
         return fp4_fail(FP4_ERR_IO, "%s: cannot map: %s", path, strerror(error));
-    *out = (struct fp4_map){data, (size_t)info.st_size};
+    *out = (struct fp4_map){data, size};
     return FP4_OK;
 }
 
@@ -45,21 +53,39 @@ void fp4_map_close(struct fp4_map *map) {
     *map = (struct fp4_map){0};
 }
 
-fp4_status fp4_read_file(const char *path, size_t limit, char **text, size_t *size) {
-    struct fp4_map map;
-    *text = NULL;
-    FP4_TRY(fp4_map_open(path, &map));
-    fp4_status status = FP4_OK;
-    if (map.size > limit)
-        status = fp4_fail(FP4_ERR_FORMAT, "%s: %zu bytes, more than the %zu allowed here", path, map.size, limit);
-    if (status == FP4_OK)
-        status = FP4_NEW(*text, map.size + 1);
-    if (status == FP4_OK) {
-        memcpy(*text, map.data, map.size);
-        if (size)
-            *size = map.size;
+/* Reads, does not map: a file that is cut short meanwhile is an error in whatever program this is. What is appended meanwhile is left. */
+static fp4_status read_all(const char *path, int fd, char *text, size_t size) {
+    for (size_t have = 0; have < size;) {
+        ssize_t n = read(fd, text + have, size - have);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return fp4_fail(FP4_ERR_IO, "%s: offset %zu of %zu: cannot read: %s", path, have, size, n < 0 ? strerror(errno) : "cut short meanwhile");
+        have += (size_t)n;
     }
-    fp4_map_close(&map);
+    text[size] = 0;
+    return FP4_OK;
+}
+
+fp4_status fp4_read_file(const char *path, size_t limit, char **text, size_t *size) {
+    int fd;
+    size_t bytes;
+    *text = NULL;
+    FP4_TRY(open_regular(path, &fd, &bytes));
+    fp4_status status = FP4_OK;
+    if (bytes > limit)
+        status = fp4_fail(FP4_ERR_FORMAT, "%s: %zu bytes, more than the %zu allowed here", path, bytes, limit);
+    if (status == FP4_OK)
+        status = FP4_NEW(*text, bytes + 1);
+    if (status == FP4_OK)
+        status = read_all(path, fd, *text, bytes);
+    close(fd);
+    if (status != FP4_OK) {
+        fp4_free(*text);
+        *text = NULL;
+    } else if (size) {
+        *size = bytes;
+    }
     return status;
 }
 

@@ -133,13 +133,17 @@ fp4_status fp4_sha256_file(const char *path, char hex[65]);
 
 /* ---- files ---- */
 
-/* A read-only memory map of a regular file. Refuses folders, pipes and devices. An empty file has data = "" and size 0. */
+/* A read-only memory map of a regular file. Refuses folders, pipes and devices. An empty file has data = "" and size 0.
+ * To read where the file has been cut short since then is SIGBUS (mmap(2)). */
 struct fp4_map {
     const uint8_t *data;
     size_t size;
 };
 fp4_status fp4_map_open(const char *path, struct fp4_map *out);
 void fp4_map_close(struct fp4_map *map);
+/* For the start of a program: where it would end by SIGBUS because a mapped file was cut short or its disk failed, `lost` is called in the thread that
+ * reads, with a message that names the file. It writes it to a file descriptor, not a stream, and ends the program by _exit(2); if it returns, the signal does. */
+void fp4_catch_lost_maps(void (*lost)(const char *message));
 /* The whole of a file into memory, zero-terminated; more than `limit` bytes is an error. */
 fp4_status fp4_read_file(const char *path, size_t limit, char **text, size_t *size);
 /* Writes through a temporary file in the same folder, fsync and rename: the name appears whole or not at all. */
